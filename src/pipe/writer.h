@@ -1,0 +1,26 @@
+/*
+ * writer.h - the write end of one pipe: this turn's batch, one write.
+ */
+#ifndef NOEXD_PIPE_WRITER_H
+#define NOEXD_PIPE_WRITER_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "loop/loop.h"
+#include "pipe/pipe.h"
+
+struct pipe_writer;
+
+/* Owns fd (non-blocking). on_broken (may be NULL): the reader is gone (EPIPE); called once, from the loop, never from inside a put. */
+int  pipe_writer_new(struct loop *loop, int fd, const struct pipe_limits *limits, void (*on_broken)(void *arg), void *arg,
+                     struct pipe_writer **out);
+void pipe_writer_free(struct pipe_writer **w);     /* closes; what was not written is lost */
+/* Copy one message into the batch. It is written at pipe_writer_flush or when 64 KiB are full. Returns 0, NX_EBUSY (bound reached, by
+ * kind: see struct pipe_limits), NX_ENOMEM, NX_ETOOBIG. */
+int  pipe_writer_put(struct pipe_writer *w, const struct envelope *e, const void *body);
+/* Write what the pipe takes now; the rest goes when it is writable. Called by the mesh at the end of a turn. */
+void pipe_writer_flush(struct pipe_writer *w);
+size_t pipe_writer_queued(const struct pipe_writer *w);
+
+#endif
