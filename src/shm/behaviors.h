@@ -5,6 +5,7 @@
 #define NOEXD_SHM_BEHAVIORS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
