@@ -18,7 +18,7 @@ int  buf_reserve(struct buf *b, size_t more, uint8_t **out);     /* room for `mo
 void buf_commit(struct buf *b, size_t added);                    /* `added` of the reserved bytes are now content */
 int  buf_put(struct buf *b, const void *bytes, size_t len);
 int  buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-int  buf_vprintf(struct buf *b, const char *fmt, va_list ap);
+int  buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 void buf_take(struct buf *b, size_t len);                        /* drop from the read end */
 void buf_clear(struct buf *b);                                   /* keeps the memory */
 static inline size_t buf_len(const struct buf *b) { return b->end - b->at; }

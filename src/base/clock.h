@@ -4,6 +4,7 @@
 #ifndef NOEXD_BASE_CLOCK_H
 #define NOEXD_BASE_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define CLOCK_NS_PER_MS UINT64_C(1000000)
@@ -16,11 +17,14 @@ uint64_t clock_wall_ms(void);   /* CLOCK_REALTIME, ms since 1970: registry times
 void clock_hold(uint64_t now_ns, uint64_t wall_ms);
 void clock_release(void);
 
-/* now + ms without overflow; ms of NX_FOREVER or more than 100 years gives 0 (= no deadline). */
+/* now + ms without overflow; a negative ms (NX_FOREVER) or more than 100 years gives 0 (= no deadline). */
 uint64_t clock_deadline(uint64_t now_ns, int64_t ms);
 
 /* Milliseconds left until `deadline_ns`, rounded up to at least 1; 0 = no deadline (deadline_ns == 0). For one that has passed
  * it answers 1: ask clock_is_past first. */
 uint32_t clock_left_ms(uint64_t deadline_ns, uint64_t now_ns);
+
+/* Has this deadline come? 0 = no deadline: never. */
+static inline bool clock_is_past(uint64_t deadline_ns, uint64_t now_ns) { return deadline_ns != 0 && deadline_ns <= now_ns; }
 
 #endif

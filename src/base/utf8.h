@@ -9,7 +9,7 @@
 
 bool utf8_is_valid(const void *bytes, size_t len);
 
-/* A registry name: 1-255 bytes of valid UTF-8, no NUL or other control byte, not beginning with '#'. */
+/* A registry name: 1-255 bytes of valid UTF-8, no NUL or other control character (C0, DEL, C1), not beginning with '#'. */
 bool utf8_is_name(const void *bytes, size_t len);
 
 #endif
