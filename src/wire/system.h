@@ -95,6 +95,7 @@ struct sys_registry_event {
     struct sys_text name;
     struct wire_ref ref, other; bool has_ref, has_other;
     struct sys_text node; uint64_t count;
+    uint64_t version;                  /* registry_version() right after the commit it tells of; 0 = none */
 };
 struct sys_subscribe { uint32_t events; };                  /* NX_EVENTS_...: the union over this worker; replaces */
 struct sys_probe { uint64_t call_id; struct wire_ref initiator; uint32_t hops; };
