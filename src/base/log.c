@@ -142,15 +142,26 @@ log_lost(void)
 
 /* ---- one write, without waiting and without a SIGPIPE */
 
-/* A pipe may be shared with other writers, who fill it between poll and write: RWF_NOWAIT closes that gap where the kernel
+static ssize_t
+write_if_ready(int fd, const char *line, size_t len)
+{
+    struct pollfd can = { .fd = fd, .events = POLLOUT };
+    if (poll(&can, 1, 0) != 1 || (can.revents & POLLOUT) == 0 || (can.revents & (POLLERR | POLLNVAL)) != 0) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return write(fd, line, len);
+}
+
+/* A pipe may be shared with other writers, who can fill it between poll and write; RWF_NOWAIT leaves no such gap, where the kernel
  * knows it for pipes (6.4 and later). */
 static ssize_t
 write_nowait(int fd, const char *line, size_t len)
 {
     struct iovec iov = { .iov_base = (void *)(uintptr_t)line, .iov_len = len };
     ssize_t n = pwritev2(fd, &iov, 1, -1, RWF_NOWAIT);
-    if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL))
-        n = write(fd, line, len);
+    if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
+        n = write_if_ready(fd, line, len);
     return n;
 }
 
@@ -185,12 +196,7 @@ write_line(const char *line, size_t len)
         return write(the_log.fd, line, len);
     if (S_ISSOCK(st.st_mode))
         return send(the_log.fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    struct pollfd can = { .fd = the_log.fd, .events = POLLOUT };
-    if (poll(&can, 1, 0) != 1 || (can.revents & POLLOUT) == 0 || (can.revents & (POLLERR | POLLNVAL)) != 0) {
-        errno = EAGAIN;
-        return -1;
-    }
-    return S_ISFIFO(st.st_mode) ? write_pipe(the_log.fd, line, len) : write_nowait(the_log.fd, line, len);
+    return S_ISFIFO(st.st_mode) ? write_pipe(the_log.fd, line, len) : write_if_ready(the_log.fd, line, len);
 }
 
 static bool
