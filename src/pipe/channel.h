@@ -14,10 +14,11 @@
 enum channel_order {
     CHANNEL_PIPES = 1,      /* master -> child: fds[0] = read end from, fds[1] = write end to process (slot, generation); value: 1 = more follow */
     CHANNEL_DOWN,           /* master -> child: (slot, generation) is dead */
-    CHANNEL_STOP,           /* master -> child: end orderly within `value` ms */
+    CHANNEL_STOP,           /* master -> child: end orderly within `value` ms; slot 1 = work through the mailboxes first */
     CHANNEL_QUIT,           /* master -> child: end now */
     CHANNEL_LOG,            /* master -> child: fds[0] = the reopened log */
     CHANNEL_SECRETS,        /* master -> link worker: fds[0] = read end of a pipe with the secrets */
+    CHANNEL_START,          /* master -> child: all your pipes are there: serve; answered by READY or FAILED */
     CHANNEL_ACK,            /* child -> master: a message with descriptors has arrived */
     CHANNEL_READY,          /* child -> master: serving */
     CHANNEL_FAILED          /* child -> master: cannot serve; text says why */
