@@ -17,7 +17,7 @@ struct board_slot { uint32_t generation; enum board_state state; int32_t pid, cp
 
 /* slot: 0-63, SLOT_LINK or SLOT_GATE everywhere. */
 uint32_t board_generation(const struct board *b, uint16_t slot);       /* 0 = down; acquire; the hot path */
-int  board_get(const struct board *b, uint16_t slot, struct board_slot *out);   /* NX_EINVAL */
+int  board_get(const struct board *b, uint16_t slot, struct board_slot *out);   /* NX_EINVAL; NX_EBUSY: ask again */
 void board_set(struct board *b, uint16_t slot, const struct board_slot *in);
 void board_set_state(struct board *b, uint16_t slot, enum board_state state);
 /* Whole node: set once by the master. */

@@ -1,7 +1,7 @@
 /*
  * shm.h - the shared memory of a node: made by the master before the first fork, one writer for each piece, read-only for all others.
  *
- * Lives here: segments and their sealing (segment.c), the registry (registry.h reads, registry_writer.h writes, registry_check.h verifies),
+ * Lives here: segments and their sealing (segment.c), the registry (registry.h reads, registry_writer.h writes, registry_check() verifies),
  * the behavior table (behaviors.h), the node table (nodes.h), the board of processes (board.h), statistics and crash notes (stats.h).
  * Never here: pipes, network, who asks.
  * Runs in: every process of a node; the writer of each piece is named in its header.
