@@ -14,6 +14,7 @@
 #ifndef NOEXD_SHM_SHM_H
 #define NOEXD_SHM_SHM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,11 @@ struct nodes;
 struct board;
 struct stats;
 
+enum {
+    SHM_WORKERS_MAX = SLOT_WORKERS_MAX, SHM_REGISTRY_MIN = 64, SHM_REGISTRY_MAX = 1 << 20, SHM_NODES_MIN = 2, SHM_NODES_MAX = 4096,
+    SHM_BEHAVIORS_MAX = 1024,
+};
+
 struct shm_config {
     uint32_t workers;                 /* 1-64 */
     uint32_t registry_capacity;       /* names, 64 to 1 048 576 */
@@ -36,11 +42,13 @@ struct shm_config {
 
 enum shm_role { SHM_MASTER, SHM_LINK, SHM_WORKER, SHM_GATE };
 
-/* Master, before the first fork. NX_ENOMEM / NX_ESYS with the piece and its size in the text. */
+/* Master, before the first fork. NX_EINVAL; NX_ENOMEM / NX_ESYS with the piece and its size in the text. The memory is asked for in a
+ * child of its own, so that a limit too small ends that child and not the caller; the caller sees one SIGCHLD of it at most. */
 int  shm_create(const struct shm_config *config, struct shm **out, struct base_error *why);
 
 /* A child, once, right after the fork: keep write access to what this process writes, give up the rest, close the descriptors.
- * `slot`: the worker's slot, SLOT_LINK or SLOT_GATE. Without this call (unit tests, the simulator) everything stays writable. */
+ * `slot`: the worker's slot, SLOT_LINK or SLOT_GATE; NX_EINVAL if it does not fit the role. What a child keeps writable, its own children
+ * do not inherit (MADV_DONTFORK): a module may fork. After a failure the process must end. Without this call (unit tests, the simulator) everything stays writable. */
 int  shm_enter(struct shm *shm, enum shm_role role, uint16_t slot, struct base_error *why);
 
 void shm_destroy(struct shm **shm);
@@ -54,6 +62,6 @@ uint32_t shm_workers(const struct shm *shm);
 
 /* For the test that proves the sealing: address and length of each piece, by index; false at the end. */
 struct shm_piece { const char *name; void *at; size_t len; enum shm_role writer; uint16_t writer_slot; int fd; /* -1 after shm_enter */ };
-int  shm_piece_at(const struct shm *shm, unsigned index, struct shm_piece *out);
+bool shm_piece_at(const struct shm *shm, unsigned index, struct shm_piece *out);
 
 #endif
