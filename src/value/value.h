@@ -1,8 +1,9 @@
 /*
  * value.h - MessagePack values: packing and unpacking by format strings, the scan of untrusted bytes, decoding, JSON.
  *
- * Lives here: nx_packer, the formats of nx_pack and nx_unpack (pack.c, unpack.c), the scan that runs before any decoding (scan.c),
- * the decoder (decode.c), JSON text to and from (json.c).
+ * Lives here: nx_packer (packer.c), the formats of nx_pack and nx_unpack (pack.c, unpack.c), the scan that runs before any decoding
+ * (scan.c), the decoder and its memory (decode.c, zone.c), looking into values (walk.c), JSON text to and from (json_read.c,
+ * json_write.c, base64.c).
  * Never here: who sent it, what a map of a protocol means.
  * Runs in: workers, the gate, noexctl; the link worker for system messages only.
  *
@@ -20,6 +21,7 @@
 #include "noex/noex.h"
 
 enum { VALUE_EXT_REF = 1, VALUE_EXT_REF_MAX = 22 + 255 };
+enum { VALUE_DEPTH_MAX = 32 };    /* whatever the limits say: msgpack-c as Debian builds it goes no deeper */
 
 /* ---- refs: handed down at start, once per process; without it 'r' fails with NX_EINVAL and JSON shows an ext object. */
 struct value_ref_codec {
@@ -31,19 +33,22 @@ struct value_ref_codec {
 void value_set_ref_codec(const struct value_ref_codec *codec);    /* borrowed for ever */
 
 /* ---- packer */
-struct nx_packer { struct buf bytes; };                            /* bytes.max = max_body */
+struct nx_packer { struct buf bytes; size_t count; };              /* bytes.max = max_body */
 void value_packer_init(nx_packer *p, size_t max_body);
 void value_packer_fini(nx_packer *p);
 void value_packer_clear(nx_packer *p);
 nx_value value_packer_value(const nx_packer *p);                   /* what was packed; {0} if nothing; valid until the packer changes */
-int  value_pack(nx_packer *p, nx_value v);                         /* bytes copied if packed, else re-encoded; {0}: NX_EINVAL */
+size_t value_packer_count(const nx_packer *p);                     /* how many values were packed, one after another; a body is one */
+int  value_pack(nx_packer *p, nx_value v);                         /* bytes copied if packed (not looked at), else re-encoded; {0}: NX_EINVAL */
+/* The formats of noex.h. Keys are `s` or `s#`; a NULL string of length 0 packs nil, a NULL binary of length 0 an empty one, NULL of
+ * another length is NX_EINVAL. Of duplicate keys, unpacking reads the first. At most VALUE_DEPTH_MAX brackets deep. */
 int  value_vpack(nx_packer *p, struct base_error *why, const char *fmt, va_list ap);
 int  value_vunpack(nx_value v, struct base_error *why, const char *fmt, va_list ap);
 /* nx_pack, nx_unpack (noex.h) are these with `why` = value_last_error(). nx_unpack needs `object`; if the value is only packed it
  * is an NX_EINVAL: decode it first. */
 struct base_error *value_last_error(void);                          /* of this process; genserver copies it into nx_error */
 
-/* ---- scan: runs before msgpack-c sees anything, allocates nothing, is linear in len */
+/* ---- scan: runs before any decoding, allocates nothing, is linear in len */
 struct value_limits { size_t max_body; uint32_t max_depth, max_objects, max_pairs; };
 #define VALUE_LIMITS_DEFAULT { .max_body = 1u << 20, .max_depth = 32, .max_objects = 65536, .max_pairs = 32768 }
 /* Exactly one object, no trailing byte, every length and count possible in what remains, within the limits; 0xc1 refused.
@@ -55,7 +60,9 @@ struct value_zone;                                                  /* memory of
 int  value_zone_new(struct value_zone **out);
 void value_zone_free(struct value_zone **z);
 void value_zone_clear(struct value_zone *z);                        /* everything decoded into it is gone; keeps some memory */
-/* Scan and decode. The bytes must live as long as the value (strings point into them). out->object and out->packed are set. */
+/* Scan and decode into msgpack-c's object layout. Strings are copied and NUL-terminated (object.via.str.ptr[size] is 0, so they are C
+ * strings as they are); binaries and ext bodies point into `bytes`, which must live as long as the value. out->object and
+ * out->packed are set. Allocates 24 bytes an object and the strings, once, after the scan. NX_EBADMSG, NX_ETOOBIG, NX_ENOMEM. */
 int  value_decode(struct value_zone *z, const void *bytes, size_t len, const struct value_limits *limits, nx_value *out,
                   struct base_error *why);
 /* For system messages (spawn, registry, ...): the same, and: maps only with string keys, each once; no ext but refs; no NaN or
@@ -73,13 +80,14 @@ nx_value value_get(nx_value v, const char *key);                    /* map value
 bool value_is_map(nx_value v);
 bool value_is_array(nx_value v);
 bool value_is_nil(nx_value v);
-bool value_is_string(nx_value v, const char **text, size_t *len);   /* not NUL-terminated */
+bool value_is_string(nx_value v, const char **text, size_t *len);   /* NUL-terminated if value_decode made it */
 
-/* ---- JSON (jansson). Binary becomes {"$bin":"base64"}, a ref its "#..." text, other ext {"$ext":type,"data":"base64"}, NaN and
- * infinities {"$float":"nan"|"inf"|"-inf"}; non-string map keys become their JSON text. The way back accepts the same forms; a
- * string that is a complete valid ref text becomes a ref; duplicate keys are refused; integers beyond 64 bits are refused. */
-int value_from_json(nx_packer *out, const char *text, size_t len, struct base_error *why);   /* NX_EINVAL with line:column */
-int value_to_json(nx_value v, unsigned flags, struct buf *out);     /* appends; no newline at the end */
+/* ---- JSON (jansson reads). Binary becomes {"$bin":"base64"}, a ref its "#..." text, other ext {"$ext":type,"data":"base64"}, NaN and
+ * infinities {"$float":"nan"|"inf"|"-inf"}; non-string map keys become their JSON text; bytes that are not UTF-8 become U+FFFD. The
+ * way back accepts the same forms; a string that is a complete valid ref text becomes a ref; duplicate keys are refused; integers
+ * beyond 64 bits are refused ({"$uint":"18446744073709551615"} is accepted too, for clients whose numbers are doubles). */
+int value_from_json(nx_packer *out, const char *text, size_t len, struct base_error *why);   /* NX_EINVAL, text "LINE:COLUMN: ..." */
+int value_to_json(nx_value v, unsigned flags, struct buf *out);     /* needs v.object; appends; no newline at the end */
 enum { VALUE_JSON_PRETTY = 1 };
 
 #endif
