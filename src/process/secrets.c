@@ -56,7 +56,7 @@ read_one(const struct conf_secret *c, struct cluster_secret *out, struct base_er
 int
 secrets_load(const struct conf *conf, struct secrets **out, struct base_error *why)
 {
-    _Static_assert(CONF_SECRETS_MAX <= CLUSTER_SECRETS_MAX, "every configured secret has a place");
+    _Static_assert((int)CONF_SECRETS_MAX <= (int)CLUSTER_SECRETS_MAX, "every configured secret has a place");
     struct secrets *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (s == MAP_FAILED)
         return base_error_sys(why, errno, "mmap", "a page for the secrets");

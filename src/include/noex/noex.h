@@ -81,6 +81,15 @@ enum {
 int nx_pack(nx_packer *to, const char *fmt, ...);
 int nx_vpack(nx_packer *to, const char *fmt, va_list ap);
 
+/* An array of `count` values, for lists whose length only the program knows. The same errors. */
+int nx_pack_array(nx_packer *to, const nx_value *items, size_t count);
+
+/* Walk a list or a map whose shape only the data knows: elements of an array or pairs of a map (0 for anything else); the element, or the
+ * map value, at `index`; the map key there; {0} where there is none. */
+size_t nx_count(nx_value value);
+nx_value nx_at(nx_value value, size_t index);
+nx_value nx_key_at(nx_value value, size_t index);
+
 /*
  * Read a value into variables. The format is that of nx_pack, with pointers:
  *   b int *   i int *   I int64_t *   u uint64_t *   f double * (an integer is accepted)   r nx_ref *   v nx_value *

@@ -1,0 +1,295 @@
+/*
+ * child.c - the life of every child of the master, from the fork to its exit status.
+ *
+ * Lives here: in this order: die with the master; name; CPU; shared memory sealed; descriptors closed; privileges given up; signals; the loop; the kind's rooms; the
+ * channel; the end.
+ * Never here: what a kind does with its messages.
+ * Runs in: workers, the link worker, the gate.
+ */
+#include "process/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "pipe/channel.h"
+#include "process/process.h"
+
+enum { SECRETS_WAIT_MS = 5000 };
+
+static const struct child_kind_ops *const kinds[] = { [CHILD_LINK] = &child_link_worker, [CHILD_GATE] = &child_gate, [CHILD_WORKER] = &child_worker };
+
+/* ---------------------------------------------------------------- first steps */
+
+static int
+compare_int(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+/* Close everything but the descriptors of inherit.h. */
+static int
+close_rest(const struct inherit *in, struct base_error *why)
+{
+    int keep[] = { 0, 1, 2, log_fd(), in->channel_fd, in->listen_fd };
+    size_t n = BASE_COUNT(keep);
+    qsort(keep, n, sizeof keep[0], compare_int);
+    unsigned from = 0;
+    for (size_t i = 0; i <= n; i++) {
+        unsigned to = i < n ? (unsigned)keep[i] : ~0U;
+        if (i < n && keep[i] < 0)
+            continue;
+        if (to > from && close_range(from, i < n ? to - 1 : ~0U, 0) != 0)
+            return base_error_sys(why, errno, "close_range", "after the fork");
+        from = i < n ? to + 1 : from;
+    }
+    return 0;
+}
+
+static int
+drop_privileges(const struct inherit *in, struct base_error *why)
+{
+    if (in->conf->user == NULL || geteuid() != 0)
+        return 0;
+    const struct passwd *p = getpwnam(in->conf->user);
+    if (p == NULL)
+        return base_error_set(why, NX_EINVAL, in->conf->user, "user \"%s\" does not exist", in->conf->user);
+    if (initgroups(p->pw_name, p->pw_gid) != 0 || setgid(p->pw_gid) != 0 || setuid(p->pw_uid) != 0)
+        return base_error_sys(why, errno, "become user", in->conf->user);
+    return 0;
+}
+
+static int
+pin(const struct inherit *in, struct base_error *why)
+{
+    if (in->cpu < 0)
+        return 0;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)in->cpu, &set);
+    char cpu[16];
+    snprintf(cpu, sizeof cpu, "%d", in->cpu);
+    return sched_setaffinity(0, sizeof set, &set) == 0 ? 0 : base_error_sys(why, errno, "pin to CPU", cpu);
+}
+
+/* The terminal's Ctrl-C is the master's to act on. */
+static void
+own_signals(void)
+{
+    struct sigaction ignore = { .sa_handler = SIG_IGN }, usual = { .sa_handler = SIG_DFL };
+    static const int ignored[] = { SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2 }, normal[] = { SIGTERM, SIGCHLD, SIGALRM };
+    for (size_t i = 0; i < BASE_COUNT(ignored); i++)
+        (void)sigaction(ignored[i], &ignore, NULL);
+    for (size_t i = 0; i < BASE_COUNT(normal); i++)
+        (void)sigaction(normal[i], &usual, NULL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int
+first_steps(struct child *c, struct base_error *why)
+{
+    const struct inherit *in = c->in;
+    char name[24];
+    if (in->kind == CHILD_WORKER)
+        snprintf(name, sizeof name, "worker %u", in->slot);
+    else
+        snprintf(name, sizeof name, "%s", c->ops->name);
+    log_set_process(name);
+    process_title_set(name);
+    int err;
+    if ((err = pin(in, why)) != 0 || (err = shm_enter(in->shm, c->ops->role, in->slot, why)) != 0 || (err = close_rest(in, why)) != 0 ||
+        (err = drop_privileges(in, why)) != 0)
+        return err;
+    /* After setuid, which clears it; a master that died before is seen by its pid. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+        return base_error_sys(why, errno, "prctl", "PR_SET_PDEATHSIG");
+    if (getppid() != in->master)
+        return base_error_set(why, NX_ENODE, NULL, "the master is gone");
+    own_signals();
+    return crash_note_install(in, why);
+}
+
+/* ---------------------------------------------------------------- the channel */
+
+static bool
+leave_when_written(void *arg)
+{
+    struct child *c = arg;
+    if (c->is_done && mesh_unwritten(c->mesh) == 0)
+        loop_stop(c->loop);
+    return false;
+}
+
+void
+child_done(void *child)
+{
+    ((struct child *)child)->is_done = true;
+}
+
+static void
+stop_late(void *arg)
+{
+    struct child *c = arg;
+    log_warn("%s: not done at the shutdown limit: leaving", c->ops->name);
+    loop_stop(c->loop);
+}
+
+static void
+tell_master(const struct child *c, uint32_t order, const char *text)
+{
+    struct channel_message m = { .order = order, .slot = c->in->slot, .generation = c->in->generation };
+    if (text != NULL)
+        snprintf(m.text, sizeof m.text, "%s", text);
+    int err = channel_send(c->in->channel_fd, &m);
+    if (err != 0)
+        log_error("%s: word to the master failed: %s", c->ops->name, nx_strerror(err));
+}
+
+static void
+take_order(struct child *c, const struct channel_message *m)
+{
+    struct base_error why = { 0 };
+    if (m->fd_count > 0)
+        tell_master(c, CHANNEL_ACK, NULL);
+    switch (m->order) {
+    case CHANNEL_PIPES:
+        if (mesh_attach(c->mesh, m->slot, m->generation, m->fds[0], m->fds[1], &why) != 0) {
+            log_error("%s: pipes to slot %u: %s", c->ops->name, m->slot, why.text);
+            c->status = 1;
+            loop_stop(c->loop);      /* a hole in the mesh would be silent loss: a new life gets a whole one */
+        }
+        return;
+    case CHANNEL_DOWN:
+        mesh_detach(c->mesh, m->slot, m->generation);
+        if (c->ops->down != NULL)
+            c->ops->down(c, m->slot, m->generation);
+        return;
+    case CHANNEL_START:
+        if (c->ops->start != NULL && c->ops->start(c, &why) != 0) {
+            tell_master(c, CHANNEL_FAILED, why.text);
+            c->status = 1;
+            loop_stop(c->loop);
+            return;
+        }
+        tell_master(c, CHANNEL_READY, NULL);
+        return;
+    case CHANNEL_STOP:
+        if (!c->is_stopping) {
+            uint64_t deadline = clock_deadline(clock_now_ns(), (int64_t)m->value);
+            c->is_stopping = true;
+            (void)loop_timer_set(c->loop, &c->stop_timer, deadline);
+            c->ops->stop(c, m->slot == 1, deadline);
+        }
+        return;
+    case CHANNEL_QUIT:
+        loop_stop(c->loop);
+        return;
+    case CHANNEL_LOG:
+        log_take_fd(m->fds[0]);
+        return;
+    default:
+        for (uint16_t i = 0; i < m->fd_count; i++)
+            (void)close(m->fds[i]);
+        log_error("%s: order %u is not known", c->ops->name, m->order);
+    }
+}
+
+static void
+on_channel(evutil_socket_t fd, short what, void *arg)
+{
+    struct child *c = arg;
+    (void)what;
+    struct channel_message m;
+    int got;
+    while ((got = channel_receive(fd, &m)) > 0)
+        take_order(c, &m);
+    if (got < 0) {                   /* the master is gone, or what it said cannot be trusted: this process has no place any more */
+        c->status = 1;
+        loop_stop(c->loop);
+    }
+}
+
+/* The link worker needs the secrets before it opens anything. */
+static int
+wait_for_secrets(struct child *c, struct base_error *why)
+{
+    uint64_t deadline = clock_deadline(clock_now_ns(), SECRETS_WAIT_MS);
+    for (;;) {
+        struct channel_message m;
+        int got = channel_receive(c->in->channel_fd, &m);
+        if (got < 0)
+            return base_error_set(why, got, NULL, "the channel to the master is broken");
+        if (got > 0 && m.order == CHANNEL_SECRETS && m.fd_count == 1) {
+            tell_master(c, CHANNEL_ACK, NULL);
+            c->secrets_fd = m.fds[0];
+            return 0;
+        }
+        if (got > 0)
+            return base_error_set(why, NX_EBADMSG, NULL, "order %u before the secrets", m.order);
+        uint64_t now = clock_now_ns();
+        struct pollfd p = { .fd = c->in->channel_fd, .events = POLLIN };
+        if (now >= deadline || poll(&p, 1, (int)clock_left_ms(deadline, now)) == 0)
+            return base_error_set(why, NX_ETIMEDOUT, NULL, "no secrets from the master within %d ms", SECRETS_WAIT_MS);
+    }
+}
+
+/* ---------------------------------------------------------------- the life */
+
+static int
+open_all(struct child *c, struct base_error *why)
+{
+    int err = first_steps(c, why);
+    if (err == 0 && c->in->kind == CHILD_LINK)
+        err = wait_for_secrets(c, why);
+    if (err == 0)
+        err = loop_new(&c->loop, why);
+    if (err == 0)
+        err = c->ops->open(c, why);
+    if (err != 0)
+        return err;
+    nx_assert(c->mesh != NULL);
+    c->channel_event = event_new(loop_borrow_base(c->loop), c->in->channel_fd, EV_READ | EV_PERSIST, on_channel, c);
+    if (c->channel_event == NULL || event_add(c->channel_event, NULL) != 0)
+        return base_error_set(why, NX_ENOMEM, NULL, "no event for the channel");
+    c->done_hook = (struct loop_hook){ .rank = LOOP_RANK_LAST, .fn = leave_when_written, .arg = c };
+    loop_add_hook(c->loop, &c->done_hook);
+    loop_timer_init(&c->stop_timer, stop_late, c);
+    return 0;
+}
+
+int
+child_main(struct inherit *in)
+{
+    struct child c = { .in = in, .ops = kinds[in->kind], .secrets_fd = -1 };
+    struct base_error why = { 0 };
+    if (open_all(&c, &why) != 0) {
+        log_error("%s: cannot serve: %s", c.ops->name, why.text);
+        tell_master(&c, CHANNEL_FAILED, why.text);
+        return 1;
+    }
+    if (loop_run(c.loop) != 0) {
+        log_error("%s: the event loop failed", c.ops->name);
+        c.status = 1;
+    }
+    event_free(c.channel_event);
+    loop_remove_hook(c.loop, &c.done_hook);
+    loop_timer_cancel(c.loop, &c.stop_timer);
+    c.ops->close(&c);
+    loop_free(&c.loop);
+    return c.status;
+}

@@ -1,0 +1,78 @@
+/*
+ * children.h - the master's children: fork, orders, death, respawn with back-off.
+ */
+#ifndef NOEXD_PROCESS_CHILDREN_H
+#define NOEXD_PROCESS_CHILDREN_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/list.h"
+#include "conf/conf.h"
+#include "process/inherit.h"
+#include "process/secrets.h"
+
+enum { CHILDREN_MAX = CONF_WORKERS_MAX + 2 };
+
+enum child_state { CHILD_NONE, CHILD_STARTING, CHILD_READY, CHILD_STATES };
+
+struct child_slot {
+    enum child_kind kind;
+    uint16_t slot;
+    char name[24];                       /* "worker 0", "link worker", "gate" */
+    int cpu, listen_fd;                  /* listen_fd: the master keeps it for the next life */
+    enum child_state state;
+    pid_t pid;
+    int pidfd, channel_fd;               /* -1 while there is no process */
+    uint32_t generation;                 /* of the last life */
+    struct list orders;                  /* struct order, not sent yet */
+    uint32_t order_count;
+    bool is_awaiting_ack;                /* descriptors are on their way */
+    uint64_t started_ns;
+    uint64_t respawn_at_ns;              /* 0 = none planned */
+    uint32_t quick_deaths;               /* in a row: decides the back-off */
+    uint32_t restarts;
+    /* The watchdog's last look. */
+    uint64_t watched_handlers, watched_since_ns;
+    bool is_warned;
+};
+
+struct children {
+    struct inherit base;                 /* what is the same for all */
+    const struct secrets *secrets;       /* borrowed */
+    struct child_slot items[CHILDREN_MAX];
+    size_t count;
+    bool is_stopping;                    /* no respawn any more */
+};
+
+/* Workers 0 .. n-1, then the gate and the link worker; nothing is forked yet. */
+void children_init(struct children *c, const struct inherit *base, const struct secrets *secrets, int link_listen_fd, int gate_listen_fd);
+void children_fini(struct children *c);
+
+/* Fork all that are not there (at start), or one (respawn), and order pipes between it and every other. */
+int  children_start_all(struct children *c, struct base_error *why);
+bool children_are_ready(const struct children *c);
+size_t children_alive(const struct children *c);
+
+/* Descriptors to poll; `at` has room for 2 * CHILDREN_MAX. Then what poll said, in the same order. *failed is filled by a child that says it cannot serve. */
+size_t children_poll_fill(const struct children *c, struct pollfd *at);
+void children_poll_done(struct children *c, const struct pollfd *at, size_t count, struct base_error *failed);
+
+/* Respawns that are due; the next moment, 0 = none. */
+uint64_t children_tick(struct children *c, uint64_t now_ns);
+
+/* One kind: stop in order, or at once. */
+void children_stop(struct children *c, enum child_kind kind, bool drain, int64_t limit_ms);
+void children_kill(struct children *c, int signal);
+size_t children_alive_of(const struct children *c, enum child_kind kind);
+
+/* The reopened log to all. */
+void children_tell_log(struct children *c, int log_fd);
+
+/* Handlers that have not returned: named after two looks, ended after the limit. Called every WATCHDOG_MS. */
+enum { WATCHDOG_MS = 100 };
+void children_watch(struct children *c, uint64_t now_ns, int64_t handler_limit_ms);
+
+#endif

@@ -1,0 +1,77 @@
+/*
+ * gate.c - the gate: clients from outside.
+ *
+ * Opens: loop, route (with the mesh), call, control. Gives up: the secrets, module code, write access to all shared memory but its own page.
+ * Runs in: the gate.
+ */
+#include <stdlib.h>
+
+#include "config.h"
+
+#include "call/call.h"
+#include "control/control.h"
+#include "process/child.h"
+#include "route/route.h"
+
+struct gate {
+    struct route *route;
+    struct calls *calls;
+    struct control *control;
+};
+
+static void
+on_deliver(void *arg, uint16_t from_slot, const struct envelope *e, const uint8_t *body)
+{
+    control_deliver(((struct gate *)arg)->control, from_slot, e, body);
+}
+
+static void
+on_process_gone(void *arg, uint16_t slot, uint32_t generation)
+{
+    control_process_gone(((struct gate *)arg)->control, slot, generation);
+}
+
+static int
+gate_open(struct child *c, struct base_error *why)
+{
+    const struct inherit *in = c->in;
+    struct gate *g = calloc(1, sizeof *g);
+    if (g == NULL)
+        return base_error_set(why, NX_ENOMEM, NULL, "out of memory");
+    c->room = g;
+    struct pipe_limits limits = PIPE_LIMITS_DEFAULT;
+    limits.max_body = in->conf->max_body;
+    struct route_config route = { .loop = c->loop, .shm = in->shm, .slot = in->slot, .generation = in->generation, .limits = limits,
+                                  .deliver = on_deliver, .process_gone = on_process_gone, .arg = g };
+    int err = route_new(&route, &g->route, why);
+    if (err == 0)
+        err = calls_new(&(struct calls_config){ .loop = c->loop, .slot = in->slot }, &g->calls, why);
+    if (err != 0)
+        return err;
+    route_install_ref_codec(g->route);
+    c->mesh = route_borrow_mesh(g->route);
+    struct control_config control = { .loop = c->loop, .shm = in->shm, .conf = in->conf, .route = g->route, .calls = g->calls, .listen_fd = in->listen_fd,
+                                      .version = PACKAGE_VERSION };
+    return control_new(&control, &g->control, why);
+}
+
+static void
+gate_stop(struct child *c, bool drain, uint64_t deadline_ns)
+{
+    (void)drain;
+    control_stop(((struct gate *)c->room)->control, deadline_ns, child_done, c);
+}
+
+static void
+gate_close(struct child *c)
+{
+    struct gate *g = c->room;
+    control_free(&g->control);
+    calls_free(&g->calls);
+    route_free(&g->route);
+    free(g);
+}
+
+const struct child_kind_ops child_gate = {
+    .name = "gate", .role = SHM_GATE, .open = gate_open, .stop = gate_stop, .close = gate_close,
+};
