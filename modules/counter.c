@@ -17,8 +17,16 @@ enum { HISTORY_MAX = 100, WHO_MAX = 64 };
 
 enum { ERR_UNKNOWN_TYPE = 1, ERR_RANGE = 2 };
 
+enum op { OP_INCREMENT, OP_DECREMENT, OP_RESET };      /* not texts: a state may outlive this file's code in a reload */
+
+static const char *
+op_name(enum op op)
+{
+    return op == OP_INCREMENT ? "increment" : op == OP_DECREMENT ? "decrement" : "reset";
+}
+
 struct change {
-    const char *op;                      /* points into this module */
+    enum op op;
     int64_t amount, count;
     uint64_t at_ms;
     char by[WHO_MAX];
@@ -42,7 +50,7 @@ copy_who(char out[static WHO_MAX], const char *who)
 }
 
 static void
-remember(struct counter *c, const char *op, int64_t amount, const char *who)
+remember(struct counter *c, enum op op, int64_t amount, const char *who)
 {
     size_t at = (c->first + c->changes) % HISTORY_MAX;
     if (c->changes < HISTORY_MAX)
@@ -71,19 +79,19 @@ change(nx_self *self, struct counter *c, nx_value msg)
         if (__builtin_add_overflow(c->count, by, &next))
             return nx_fail(self, ERR_RANGE, "counter: %lld + %lld does not fit into 64 bits", (long long)c->count, (long long)by);
         c->count = next;
-        remember(c, "increment", by, who);
+        remember(c, OP_INCREMENT, by, who);
         return 0;
     }
     if (strcmp(type, "decrement") == 0) {
         if (__builtin_sub_overflow(c->count, by, &next))
             return nx_fail(self, ERR_RANGE, "counter: %lld - %lld does not fit into 64 bits", (long long)c->count, (long long)by);
         c->count = next;
-        remember(c, "decrement", by, who);
+        remember(c, OP_DECREMENT, by, who);
         return 0;
     }
     if (strcmp(type, "reset") == 0) {
         c->count = 0;
-        remember(c, "reset", 0, who);
+        remember(c, OP_RESET, 0, who);
         return 0;
     }
     return nx_fail(self, ERR_UNKNOWN_TYPE, "counter: unknown type \"%.60s\"; use get, getHistory, increment, decrement or reset", type);
@@ -104,7 +112,7 @@ pack_history(nx_self *self, const struct counter *c, nx_packer *to)
     nx_value items[HISTORY_MAX];
     for (size_t i = 0; i < c->changes; i++) {
         const struct change *h = &c->history[(c->first + i) % HISTORY_MAX];
-        items[i] = nx_make(self, one, "op", h->op, "amount", h->amount, "by", h->by, "count", h->count, "atMs", h->at_ms);
+        items[i] = nx_make(self, one, "op", op_name(h->op), "amount", h->amount, "by", h->by, "count", h->count, "atMs", h->at_ms);
     }
     return nx_pack_array(to, items, c->changes);
 }
