@@ -116,6 +116,8 @@ driver_info(nx_self *self, void *state, const nx_info *info)
     struct driver *d = state;
     switch (info->kind) {
     case NX_INFO_TIMER: {
+        if (d->is_paused)                    /* it was in the mailbox already when the pause came */
+            return 0;
         /* Set again first: the period does not grow by the time that the calls take. */
         int err = nx_send_after(self, d->is_primary ? PRIMARY_MS : SECONDARY_MS, (nx_value){ 0 }, &d->timer);
         step(self, d);

@@ -182,7 +182,7 @@ typedef struct nx_info {
  *   handle_call  0: what was packed into `reply` goes to the caller (nothing packed = nil). NX_NOREPLY: later, with nx_reply.
  *                Negative: the caller gets that error, and the server goes on; say why with nx_fail().
  *   handle_cast, handle_info   0, or negative = logged and counted; the server goes on (nx_exit ends it).
- *   terminate    the last callback: free the state. Must not call or wait.
+ *   terminate    the last callback: free the state. It may stop other servers (nx_stop, with a limit); it starts, calls and registers nothing.
  *   save, load   the state as a value, for reload: load makes a new state from what `save` of version `version` wrote.
  *
  * A handler may wait in nx_call, nx_start, nx_register and the like: the worker runs other servers meanwhile, this one handles
@@ -318,7 +318,7 @@ int nx_call_async(nx_self *self, nx_ref to, nx_value msg, int64_t timeout_ms, ui
 int nx_cast(nx_self *self, nx_ref to, nx_value msg);
 
 /* End a server and wait until it is gone and its names are removed: terminate() runs with `reason` (NX_NORMAL or NX_SHUTDOWN).
- * Itself: like nx_exit, at once. Returns 0, NX_ENOSERVER, NX_ENODE, NX_ETIMEDOUT, NX_EINVAL, NX_EBUSY. */
+ * Itself: like nx_exit, at once. The one function that waits which terminate() may use. Returns 0, NX_ENOSERVER, NX_ENODE, NX_ETIMEDOUT, NX_EINVAL, NX_EBUSY. */
 int nx_stop(nx_self *self, nx_ref to, nx_reason reason, int64_t timeout_ms);
 
 /* ---------------------------------------------------------------- names */
