@@ -229,6 +229,13 @@ registry_seek(const struct registry *r, uint64_t hash, unsigned scope, const cha
             uint32_t at = registry_word_slot(word);
             if ((uint32_t)(word >> 32) != (uint32_t)hash || at >= r->capacity)
                 continue;
+            /* All lines that will be needed, whichever body is the current one: five misses at once cost little more than one. */
+            const struct registry_slot *s = &r->slots[at];
+            __builtin_prefetch(&s->latch);
+            __builtin_prefetch(&s->bodies[0][0]);
+            __builtin_prefetch(&s->bodies[0][BODY_FIXED]);
+            __builtin_prefetch(&s->bodies[1][0]);
+            __builtin_prefetch(&s->bodies[1][BODY_FIXED]);
             int match = registry_slot_match(r, at, hash, head, padded, name_words, words);
             /* The word must still stand: the slot can have been freed and taken for the same name again, and that insert is not done
              * before its own word is there. */
