@@ -168,8 +168,8 @@ writer_insert(struct registry_writer *w, uint64_t hash, uint64_t words[static BO
     uint32_t slot = w->free[--w->free_count];
     if (slot >= latch_load(&r->header->high_water))
         latch_store(&r->header->high_water, slot + 1);
-    /* The body first, the word second: killed in between, the name does not exist yet, and the newcomer frees the slot. The word
-     * first would lead to a body of the slot's former life. */
+    /* The body first, the word second, so that one store makes the name exist. Killed in between it does not exist, its caller was not told of
+     * it, and the newcomer frees the slot. */
     registry_slot_write(r, slot, words);
     index_set(w, (uint32_t)at, registry_word(hash, slot));
     registry_count_entry(w, words, 1);
