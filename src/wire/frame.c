@@ -410,7 +410,8 @@ frame_open(struct frame_opener *o, const uint8_t *bytes, size_t len, struct fram
         return base_error_set(why, NX_ESYS, NULL, "frame: the crypto library could not derive the next key");
     o->dir.sequence++;
     *out = (struct frame_view){
-        .type = bytes[AT_TYPE], .count = wire_get16(bytes + AT_COUNT), .payload = bytes + FRAME_HEADER, .len = payload, .total = total,
+        .type = bytes[AT_TYPE], .count = wire_get16(bytes + AT_COUNT), .payload = bytes + FRAME_HEADER, .len = payload,
+        .total = total,
     };
     return 1;
 }

@@ -37,8 +37,8 @@ int  frame_add2(struct frame_sealer *s, struct buf *out, const struct envelope *
                 size_t chunk_len);
 bool frame_has_open(const struct frame_sealer *s);
 size_t frame_open_bytes(const struct frame_sealer *s);                                    /* payload bytes so far */
-/* Seal the open batch: length, count, sequence number and tag are written into `out`. Nothing to do without one. NX_EFULL: the sequence
- * numbers are used up, the link needs a new handshake; NX_ESYS: the crypto library failed. Both leave the batch open, never sent. */
+/* Seal the open batch: length, count, sequence number and tag are written into `out`. Nothing to do without one. NX_EFULL: the
+ * sequence numbers are used up, the link needs a new handshake; NX_ESYS: the crypto library failed. Both leave the batch open, never sent. */
 int  frame_seal(struct frame_sealer *s, struct buf *out);
 /* A frame without messages, after sealing what is open. payload: 8 bytes for ping and pong, 1 for close, NULL for key update, after
  * which the sealer goes on with next(key). */
@@ -51,13 +51,13 @@ struct frame_opener;
 struct frame_view { enum frame_type type; uint16_t count; const uint8_t *payload; size_t len; size_t total; };
 int  frame_opener_new(const uint8_t key[static FRAME_KEY], struct frame_opener **out);
 void frame_opener_free(struct frame_opener **o);
-/* Look at the first `len` bytes. 1 = a whole valid frame is in *out (payload points into bytes; out->total to drop afterwards), and its
- * messages tile the payload; 0 = more bytes are needed; NX_EBADMSG (or NX_ESYS) = close the link, text says why. Handles key
+/* Look at the first `len` bytes. 1 = a whole valid frame is in *out (payload points into bytes; out->total to drop afterwards), and
+ * its messages tile the payload; 0 = more bytes are needed; NX_EBADMSG (or NX_ESYS) = close the link, text says why. Handles key
  * updates itself (and still returns the view). */
 int  frame_open(struct frame_opener *o, const uint8_t *bytes, size_t len, struct frame_view *out, struct base_error *why);
 uint64_t frame_opener_sequence(const struct frame_opener *o);                             /* of the next frame */
-/* The messages of a data frame, one by one. Start with *at = 0; true while there is one; body points into the frame. Kinds of 128 and
- * above are among them, for the caller to count and skip; every other kind is one that a peer may send. */
+/* The messages of a data frame, one by one. Start with *at = 0; true while there is one; body points into the frame. Kinds of 128
+ * and above are among them, for the caller to count and skip; every other kind is one that a peer may send. */
 bool frame_next(const struct frame_view *v, size_t *at, struct envelope *e, const uint8_t **body);
 
 /* Torture and tests only: go on from `sequence` (the last one ever used is 2^63 - 1). Both ends must agree. */

@@ -28,7 +28,8 @@ enum {
     SECRET_MIN = 32,
 };
 _Static_assert(H1_MIN == 101 && H1_MAX == 367 && H2_MIN == 89 && H2_MAX == 343, "lengths of the design");
-_Static_assert((int)H1_MAX <= (int)HS_MAX && (int)H2_MAX <= (int)HS_MAX, "each message fits the buffer of a link that is not proved yet");
+_Static_assert((int)H1_MAX <= (int)HS_MAX && (int)H2_MAX <= (int)HS_MAX,
+               "each message fits the buffer of a link that is not proved yet");
 
 struct run { uint16_t at, len; };
 static const struct run hello_reserved[] = { { 10, 2 }, { 72, 16 }, { 90, 6 } };
@@ -199,7 +200,8 @@ hs_challenge_decode(const uint8_t *bytes, size_t len, struct hs_challenge *out, 
         return refuse(why, "the parts do not add up to the length");
     c.version = bytes[H2_VERSION];
     if (c.version != HS_VERSION)
-        return base_error_set(why, NX_EBADMSG, NULL, "handshake: version %u was chosen, this node speaks %d", c.version, HS_VERSION);
+        return base_error_set(why, NX_EBADMSG, NULL, "handshake: version %u was chosen, this node speaks %d", c.version,
+                              HS_VERSION);
     c.flags = bytes[AT_FLAGS];
     c.features = wire_get32(bytes + H2_FEATURES);
     c.incarnation = wire_get64(bytes + H2_INCARNATION);
@@ -273,7 +275,8 @@ hs_derive(const uint8_t *h1, size_t h1_len, const uint8_t *h2, size_t h2_len, co
     size_t made = 0;
 
     if (secret_len < SECRET_MIN)
-        return base_error_set(why, NX_EINVAL, NULL, "handshake: a secret of %zu bytes, at least %d are needed", secret_len, SECRET_MIN);
+        return base_error_set(why, NX_EINVAL, NULL, "handshake: a secret of %zu bytes, at least %d are needed", secret_len,
+                              SECRET_MIN);
     int err = hash_transcript(h1, h1_len, h2, h2_len, exporter, k.transcript);
     if (err == 0 && (EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, k.transcript, HS_HASH, secret, secret_len, k.prk, HS_HASH,
                                &made) == NULL || made != HS_HASH))

@@ -17,8 +17,8 @@
 #include "base/error.h"
 #include "wire/envelope.h"
 
-/* ---- cutting. Start with *at = 0; true while there is a message to send, described for frame_add2. A body of at most 64 KiB comes out
- * as itself, once. Between two calls other messages may be sent. The flags of `whole` do not travel. */
+/* ---- cutting. Start with *at = 0; true while there is a message to send, described for frame_add2. A body of at most 64 KiB comes
+ * out as itself, once. Between two calls other messages may be sent. The flags of `whole` do not travel. */
 bool pieces_next(const struct envelope *whole, const uint8_t *body, size_t *at, uint16_t stream, struct envelope *piece,
                  uint8_t prefix[static WIRE_PIECE_PREFIX], const uint8_t **chunk, size_t *chunk_len);
 
@@ -32,7 +32,7 @@ size_t pieces_joiner_bytes(const struct pieces_joiner *j);     /* held by unfini
  * One piece, as frame_next gave it (body_len >= WIRE_PIECE_PREFIX).
  *   1   the body is whole: *whole is its envelope, `joined` (empty before) its bytes, the caller's to buf_fini
  *   0   more pieces must come, or this one belongs to a body that was dropped
- *   NX_ETOOBIG, NX_ENOMEM   told once for a body: *whole tells whose it was (body_len 0), the rest of it will be dropped; the link goes on
+ *   NX_ETOOBIG, NX_ENOMEM   told once for a body: *whole tells whose it was (body_len 0), the rest is dropped; the link goes on
  *   NX_EBADMSG              the peer broke the rules (no such stream, another header in mid-body, an empty piece): close the link
  */
 int pieces_join(struct pieces_joiner *j, const struct envelope *piece, const uint8_t *body, struct envelope *whole, struct buf *joined,

@@ -1,9 +1,12 @@
 /*
  * system.h - the bodies of the system messages: one struct, one encoder and one decoder each. The table of keys, types and bounds
- * stands in system.c beside them.
+ * stands in system.c.
  *
  * Bodies are MessagePack maps, decoded strictly (each key known and once, refs the only ext). Every string in a decoded struct is
  * borrowed from the body; `len` fields count bytes; nothing is NUL-terminated unless it is an array here.
+ * Encoders append to `out`: 0; NX_EINVAL for a member that the decoder would refuse; NX_ENOMEM; NX_ETOOBIG beyond out->max; on
+ * failure `out` is as it was. Texts for people (errors, reasons) are cut and made UTF-8 instead of refused. Decoders: 0, or NX_EBADMSG
+ * with the key in the text and the struct as it was.
  */
 #ifndef NOEXD_WIRE_SYSTEM_H
 #define NOEXD_WIRE_SYSTEM_H
@@ -38,12 +41,16 @@ struct sys_spawn {
 };
 /* kind 6: a ref on success; a failure travels as kind 4 */
 struct sys_spawn_reply { struct wire_ref ref; };
-/* kinds 19 and 20: ack (the requester has the ref and wants it) and cancel (it has given up); the call id names the spawn */
+/* kinds 19 and 20: ack (the requester has the ref and wants it) and cancel (it has given up); the call id names the spawn, the body
+ * is the empty map */
+int sys_empty_encode(struct buf *out);
+int sys_empty_decode(const void *body, size_t len, struct base_error *why);
 
-/* kind 13; also 12 with monitor != 0 */
+/* kind 13 */
 struct sys_stop { int32_t reason; };
 
-/* kinds 10, 11, 12: the monitor's id is the watcher's own; events go back to its worker slot and generation */
+/* kinds 10, 11, 12: the monitor's id is the watcher's own; events go back to its worker slot and generation. Links (14, 15, 16)
+ * travel in the same bodies: link and unlink as monitor, exit as monitor event. */
 struct sys_monitor { uint64_t monitor; struct wire_ref watcher; struct wire_ref target; };
 struct sys_monitor_event { uint64_t monitor; uint64_t watcher_serial; struct wire_ref target; int32_t reason; struct sys_text text; };
 
@@ -58,7 +65,10 @@ struct sys_entry {
     uint64_t sequence;                 /* origin sequence */
     uint64_t registered_at_ms; int32_t priority; uint64_t serial; uint32_t generation; uint16_t slot;   /* not in removals */
 };
-/* A delta or a sync page is built entry by entry and read entry by entry. */
+/* A delta or a sync page is built entry by entry and read entry by entry. `out` holds nothing else: begin asserts that it is empty. The
+ * count in a head is not read by begin (it is counted) and is set by open. add: NX_EFULL beyond SYS_ENTRIES_MAX, NX_ETOOBIG beyond
+ * out->max; either way the body stands as it was, end it and begin another. A removal has a name and a sequence alone. */
+enum { SYS_ENTRIES_MAX = 4096 };
 struct sys_delta_head { uint64_t digest; uint32_t count; };            /* kind 7: digest of all entries after these changes */
 struct sys_sync_head { uint64_t sequence, digest; uint32_t page; bool is_last; uint32_t count; };   /* kind 8; page 0 begins; a request
                                                                          for a sync is a page with sequence 0 and is_request */

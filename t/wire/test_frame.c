@@ -18,7 +18,9 @@ static const char example[] =
     "0000000c 02 00 0003 000000000000002a 0000000000000000 00000000 00000001 81a474797065a57265736574"
     "37de11b0b1881123b6cdc534fd51bf30c45f34c54bfe95414aa653a77538d2f1";
 static const char get_body[] = "\x81\xa4type\xa3get", reset_body[] = "\x81\xa4type\xa5reset";
-static const struct envelope get = { .body_len = 10, .kind = KIND_CALL, .slot = 3, .serial = 42, .call_id = 1, .remaining_ms = 5000, .generation = 1 };
+static const struct envelope get = {
+    .body_len = 10, .kind = KIND_CALL, .slot = 3, .serial = 42, .call_id = 1, .remaining_ms = 5000, .generation = 1,
+};
 static const struct envelope reset = { .body_len = 12, .kind = KIND_CAST, .slot = 3, .serial = 42, .generation = 1 };
 enum { EXAMPLE_LEN = 134 };
 

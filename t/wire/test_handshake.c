@@ -171,7 +171,8 @@ UNIT(handshake, a_message_cut_at_any_length_or_with_a_byte_behind_it_is_refused)
 
 UNIT(handshake, each_reserved_bit_set_is_refused)
 {
-    static const struct { uint16_t at, len; } hello[] = { { 10, 2 }, { 72, 16 }, { 90, 6 } }, challenge[] = { { 9, 3 }, { 68, 16 }, { 85, 3 } };
+    static const struct { uint16_t at, len; } hello[] = { { 10, 2 }, { 72, 16 }, { 90, 6 } },
+                                                   challenge[] = { { 9, 3 }, { 68, 16 }, { 85, 3 } };
     struct vector v;
     struct hs_hello h;
     struct hs_challenge c;
