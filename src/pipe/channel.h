@@ -37,10 +37,11 @@ struct channel_message {
 };
 
 int channel_pair(int fds[2], struct base_error *why);                     /* both close-on-exec and non-blocking */
-/* 0; NX_EBUSY: the other side has not read (try again when writable); NX_ENODE: it is gone; NX_ESYS. Descriptors are not closed here. */
+/* 0; NX_EBUSY: the other side has not read (try again when writable); NX_ENODE: it is gone; NX_EINVAL: no such order, too many descriptors;
+ * NX_ESYS. Descriptors are not closed here. */
 int channel_send(int fd, const struct channel_message *m);
-/* 1 = *out filled, the descriptors in it are the caller's (close-on-exec); 0 = nothing there; NX_ENODE = the other side is gone;
- * NX_EBADMSG = truncated (MSG_CTRUNC) or malformed: fatal. */
+/* 1 = *out filled, the descriptors in it are the caller's (close-on-exec; unused places of fds are -1); 0 = nothing there; NX_ENODE = the
+ * other side is gone, and all it said has been received; NX_EBADMSG = truncated (MSG_CTRUNC) or malformed: fatal; NX_ESYS. */
 int channel_receive(int fd, struct channel_message *out);
 
 #endif

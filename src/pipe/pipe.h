@@ -16,8 +16,8 @@
 
 #include "wire/envelope.h"
 
-/* Bounds of one writer's queue: above `soft` requests are refused with NX_EBUSY and casts are dropped by the sender; answers and
- * system messages pass until `hard`, then NX_EBUSY for all. */
+/* Bounds of one writer's queue, in bytes that wait: at `soft` and above requests and casts are refused with NX_EBUSY (the sender drops the
+ * cast); answers and system messages pass as long as they fit below `hard`, then NX_EBUSY for all. An empty queue takes one message. */
 struct pipe_limits { size_t soft_bytes, hard_bytes, max_body; };
 #define PIPE_LIMITS_DEFAULT { .soft_bytes = 8u << 20, .hard_bytes = 64u << 20, .max_body = 1u << 20 }
 
