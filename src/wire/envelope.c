@@ -69,7 +69,8 @@ envelope_kind_from_worker(uint8_t kind)
     switch (kind) {
     case KIND_CALL: case KIND_CAST: case KIND_REPLY: case KIND_ERROR: case KIND_SPAWN: case KIND_SPAWN_REPLY:
     case KIND_MONITOR: case KIND_MONITOR_EVENT: case KIND_DEMONITOR: case KIND_STOP:
-    case KIND_LINK: case KIND_UNLINK: case KIND_EXIT: case KIND_REGISTER: case KIND_UNREGISTER: case KIND_SPAWN_ACK: case KIND_SPAWN_CANCEL:
+    case KIND_LINK: case KIND_UNLINK: case KIND_EXIT: case KIND_REGISTER: case KIND_UNREGISTER:
+    case KIND_SPAWN_ACK: case KIND_SPAWN_CANCEL:
     case KIND_SUBSCRIBE: case KIND_DEADLOCK_PROBE: case KIND_LIST: case KIND_SERVER_GONE: case KIND_LINK_STATUS:
         return true;
     default:

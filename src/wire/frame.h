@@ -38,7 +38,8 @@ int  frame_add2(struct frame_sealer *s, struct buf *out, const struct envelope *
 bool frame_has_open(const struct frame_sealer *s);
 size_t frame_open_bytes(const struct frame_sealer *s);                                    /* payload bytes so far */
 /* Seal the open batch: length, count, sequence number and tag are written into `out`. Nothing to do without one. NX_EFULL: the
- * sequence numbers are used up, the link needs a new handshake; NX_ESYS: the crypto library failed. Both leave the batch open, never sent. */
+ * sequence numbers are used up, the link needs a new handshake; NX_ESYS: the crypto library failed. Both leave the
+ * batch open, never sent. */
 int  frame_seal(struct frame_sealer *s, struct buf *out);
 /* A frame without messages, after sealing what is open. payload: 8 bytes for ping and pong, 1 for close, NULL for key update, after
  * which the sealer goes on with next(key). */

@@ -17,8 +17,8 @@ load(const uint8_t *p, size_t width)
     return value;
 }
 
-/* What stands behind the first byte: a number of `width` bytes, for negative numbers extended by its sign. */
-struct form { enum item_type type; uint8_t width; bool is_signed; };
+/* What stands behind the first byte: a number of `width` bytes. */
+struct form { enum item_type type; uint8_t width; };
 static const struct form forms[32] = {                 /* 0xc0 .. 0xdf */
     [0x00] = { ITEM_NIL, 0 },
     [0x02] = { ITEM_BOOL, 0 }, [0x03] = { ITEM_BOOL, 0 },
@@ -26,7 +26,7 @@ static const struct form forms[32] = {                 /* 0xc0 .. 0xdf */
     [0x07] = { ITEM_EXT, 1 }, [0x08] = { ITEM_EXT, 2 }, [0x09] = { ITEM_EXT, 4 },
     [0x0a] = { ITEM_FLOAT, 4 }, [0x0b] = { ITEM_FLOAT, 8 },
     [0x0c] = { ITEM_UINT, 1 }, [0x0d] = { ITEM_UINT, 2 }, [0x0e] = { ITEM_UINT, 4 }, [0x0f] = { ITEM_UINT, 8 },
-    [0x10] = { ITEM_UINT, 1, true }, [0x11] = { ITEM_UINT, 2, true }, [0x12] = { ITEM_UINT, 4, true }, [0x13] = { ITEM_UINT, 8, true },
+    [0x10] = { ITEM_UINT, 1 }, [0x11] = { ITEM_UINT, 2 }, [0x12] = { ITEM_UINT, 4 }, [0x13] = { ITEM_UINT, 8 },
     [0x14] = { ITEM_EXT, 0 }, [0x15] = { ITEM_EXT, 0 }, [0x16] = { ITEM_EXT, 0 }, [0x17] = { ITEM_EXT, 0 },
     [0x18] = { ITEM_EXT, 0 },
     [0x19] = { ITEM_STR, 1 }, [0x1a] = { ITEM_STR, 2 }, [0x1b] = { ITEM_STR, 4 },
@@ -78,7 +78,8 @@ item_next(struct item_reader *r, struct item *out)
     uint64_t number = load(r->at, form->width);
     r->at += form->width;
     *out = (struct item){ .type = form->type, .number = first == 0xc3 ? 1 : number };
-    if (form->is_signed && (number >> (8u * form->width - 1) & 1) != 0) {
+    bool is_signed = first >= 0xd0 && first <= 0xd3;
+    if (is_signed && (number >> (8u * form->width - 1) & 1) != 0) {
         out->type = ITEM_NEGATIVE;
         if (form->width < 8)
             out->number = number | UINT64_MAX << 8 * form->width;

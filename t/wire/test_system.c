@@ -220,7 +220,8 @@ pack_wrong(msgpack_packer *pk, int wrong, const msgpack_object *good)
     bool is_int = t == MSGPACK_OBJECT_POSITIVE_INTEGER || t == MSGPACK_OBJECT_NEGATIVE_INTEGER;
 
     if ((wrong == WRONG_BOOL && t == MSGPACK_OBJECT_BOOLEAN) || (wrong == WRONG_INT && is_int) ||
-        (wrong == WRONG_STR && t == MSGPACK_OBJECT_STR) || (wrong == WRONG_BIN && t == MSGPACK_OBJECT_BIN) || (wrong == WRONG_ARRAY && t == MSGPACK_OBJECT_ARRAY))
+        (wrong == WRONG_STR && t == MSGPACK_OBJECT_STR) ||
+        (wrong == WRONG_BIN && t == MSGPACK_OBJECT_BIN) || (wrong == WRONG_ARRAY && t == MSGPACK_OBJECT_ARRAY))
         return false;
     switch (wrong) {
     case WRONG_NIL: msgpack_pack_nil(pk); break;
