@@ -86,7 +86,7 @@ buf_reserve(struct buf *b, size_t more, uint8_t **out)
     int err = reserve(b, more, 0);
     if (err != 0)
         return err;
-    *out = b->data + b->end;
+    *out = b->data != NULL ? b->data + b->end : NULL;       /* nothing reserved in nothing */
     return 0;
 }
 

@@ -22,7 +22,7 @@ int  buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((form
 void buf_take(struct buf *b, size_t len);                        /* drop from the read end */
 void buf_clear(struct buf *b);                                   /* keeps the memory */
 static inline size_t buf_len(const struct buf *b) { return b->end - b->at; }
-static inline const uint8_t *buf_data(const struct buf *b) { return b->data + b->at; }
+static inline const uint8_t *buf_data(const struct buf *b) { return b->data != NULL ? b->data + b->at : NULL; }
 const char *buf_cstr(struct buf *b);                             /* NUL-terminated view, NULL if out of memory */
 
 #endif

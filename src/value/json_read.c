@@ -33,6 +33,12 @@ is_big(const char *digits, size_t len)
     return len == 20 && memcmp(digits, "18446744073709551615", 20) <= 0;
 }
 
+static bool
+is_number_byte(char c)
+{
+    return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
+}
+
 /* The next number token at or behind *from that is such an integer. Text inside strings is not looked at. */
 static bool
 next_big(const char *text, size_t len, size_t *from, size_t *token_len)
@@ -43,10 +49,10 @@ next_big(const char *text, size_t len, size_t *from, size_t *token_len)
             for (i++; i < len && text[i] != '"'; i++)
                 i += text[i] == '\\';
             i++;
-        } else if (strchr("+-.0123456789eE", text[i]) != NULL && text[i] != '\0') {
+        } else if (is_number_byte(text[i])) {
             size_t n = 1;
             bool digits_only = text[i] >= '1' && text[i] <= '9';
-            for (; i + n < len && text[i + n] != '\0' && strchr("+-.0123456789eE", text[i + n]) != NULL; n++)
+            for (; i + n < len && is_number_byte(text[i + n]); n++)
                 digits_only &= text[i + n] >= '0' && text[i + n] <= '9';
             if (digits_only && is_big(text + i, n)) {
                 *from = i;
@@ -249,6 +255,10 @@ read_one(struct json_reader *r, json_t *json, unsigned depth)
 int
 value_from_json(nx_packer *out, const char *text, size_t len, struct base_error *why)
 {
+    const char *nul = len > 0 ? memchr(text, '\0', len) : NULL;
+    if (nul != NULL)                                  /* jansson swallows one that follows a number */
+        return refuse_at(why, text, len, (size_t)(nul - text), "NUL byte");
+
     struct buf copy;
     buf_init(&copy, 0);
     json_t *json = NULL;

@@ -9,6 +9,15 @@
 #include "noex/errors.h"
 #include "unit.h"
 
+#if defined __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define UNDER_SANITIZER 1
+#endif
+#endif
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define UNDER_SANITIZER 1
+#endif
+
 UNIT(buf, what_is_put_comes_out_in_order)
 {
     struct buf b;
@@ -69,7 +78,7 @@ UNIT(buf, an_unlimited_buffer_still_refuses_a_length_that_overflows)
 
 UNIT(buf, out_of_memory_is_an_error_and_leaves_the_content)
 {
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#ifdef UNDER_SANITIZER
     unit_skip("the sanitizer ends the process when memory runs out");
 #else
     struct buf b;
