@@ -34,6 +34,8 @@ struct link_config {
 int  link_new(const struct link_config *config, struct link_worker **out, struct base_error *why);
 void link_free(struct link_worker **l);
 struct mesh *link_borrow_mesh(struct link_worker *l);                /* for mesh_attach / mesh_detach by process/ */
+/* A process of this node has been attached to the mesh: tell it which nodes are up, and that it may subscribe. */
+void link_process_up(struct link_worker *l, uint16_t slot, uint32_t generation);
 /* The master's word that a process of this node is dead (after mesh_detach). */
 void link_process_down(struct link_worker *l, uint16_t slot, uint32_t generation);
 /* Orderly leave: close frames to all peers, `done` when they are written or at the deadline. */

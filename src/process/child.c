@@ -172,6 +172,8 @@ take_order(struct child *c, const struct channel_message *m)
             log_error("%s: pipes to slot %u: %s", c->ops->name, m->slot, why.text);
             c->status = 1;
             loop_stop(c->loop);      /* a hole in the mesh would be silent loss: a new life gets a whole one */
+        } else if (c->ops->up != NULL) {
+            c->ops->up(c, m->slot, m->generation);
         }
         return;
     case CHANNEL_DOWN:

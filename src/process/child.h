@@ -22,6 +22,8 @@ struct child_kind_ops {
     int  (*open)(struct child *c, struct base_error *why);
     /* All pipes are there: serve. */
     int  (*start)(struct child *c, struct base_error *why);
+    /* A process of this node lives, its pipes are attached. */
+    void (*up)(struct child *c, uint16_t slot, uint32_t generation);
     /* A process of this node is dead, its pipes are closed. */
     void (*down)(struct child *c, uint16_t slot, uint32_t generation);
     /* End in order; call child_done when there is nothing left to do. */

@@ -35,6 +35,12 @@ link_worker_open(struct child *c, struct base_error *why)
 }
 
 static void
+link_worker_up(struct child *c, uint16_t slot, uint32_t generation)
+{
+    link_process_up(c->room, slot, generation);
+}
+
+static void
 link_worker_down(struct child *c, uint16_t slot, uint32_t generation)
 {
     link_process_down(c->room, slot, generation);
@@ -55,5 +61,5 @@ link_worker_close(struct child *c)
 }
 
 const struct child_kind_ops child_link_worker = {
-    .name = "link worker", .role = SHM_LINK, .open = link_worker_open, .down = link_worker_down, .stop = link_worker_stop, .close = link_worker_close,
+    .name = "link worker", .role = SHM_LINK, .open = link_worker_open, .up = link_worker_up, .down = link_worker_down, .stop = link_worker_stop, .close = link_worker_close,
 };
