@@ -34,9 +34,8 @@ struct client {
     struct value_zone *zone;
 };
 
-/* A listing may be long: its bound is that of a message here, and its depth that of a body. */
+/* A listing may be long: its bound is that of a message here, and its depth that of a body: what stands around it is taken apart without decoding. */
 static const struct value_limits limits = { .max_body = ANSWER_MAX, .max_depth = 32, .max_objects = UINT32_MAX, .max_pairs = UINT32_MAX };
-static const struct value_limits message_limits = { .max_body = ANSWER_MAX, .max_depth = 36, .max_objects = UINT32_MAX, .max_pairs = UINT32_MAX };
 
 int
 client_fd(const struct client *c)
@@ -202,8 +201,6 @@ next_message(struct client *c, uint64_t deadline_ns, int stop_fd, struct rpc_mes
             buf_clear(&c->current);
             int err = buf_put(&c->current, buf_data(&c->in), len);
             buf_take(&c->in, len);
-            if (err == 0)
-                err = value_scan(buf_data(&c->current), len, &message_limits, why);
             if (err == 0)
                 err = rpc_parse(buf_data(&c->current), len, m, why);
             return err == 0 ? 1 : err;

@@ -32,7 +32,8 @@ struct rpc_message {
     bool is_error;
     struct rpc_slice error, result;        /* response: packed */
 };
-/* Of one whole object that value_scan has accepted. NX_EBADMSG. */
+/* Of one whole object, as rpc_frame tells it. The bodies inside (parameters, error, result) are whole objects too, and still to be scanned by whoever
+ * decodes them. NX_EBADMSG. */
 int rpc_parse(const uint8_t *bytes, size_t len, struct rpc_message *out, struct base_error *why);
 /* Is this the beginning of a request whose id can be read? For the answer to one that is malformed or too big. */
 bool rpc_peek_id(const uint8_t *bytes, size_t len, uint32_t *id);
@@ -55,7 +56,7 @@ int rpc_put_error(struct buf *out, uint32_t id, const void *error, size_t len);
 int rpc_put_notification(struct buf *out, const char *method, const void *params, size_t len);
 /* An array whose count is known at its end: begin gives a place, end writes the count there. */
 int rpc_array_begin(struct buf *out, size_t *place);
-void rpc_array_end(struct buf *out, size_t place, uint32_t count);
+void rpc_array_end(struct buf *out, size_t place, uint32_t count);         /* also of a map head: they are alike */
 int rpc_put_map_head(struct buf *out, uint32_t count);
 int rpc_put_text(struct buf *out, const char *text);
 

@@ -78,14 +78,8 @@ refuse_stream(struct session *s, const struct base_error *why)
 static int
 run_one(struct session *s, const uint8_t *bytes, size_t len, struct base_error *why)
 {
-    /* The request around a body adds an array, an array and a map to its depth, and a few objects to its count. */
-    const struct value_limits *body = &s->control->limits;
-    struct value_limits limits = { .max_body = body->max_body + CONTROL_ENVELOPE, .max_depth = body->max_depth + 3,
-                                   .max_objects = body->max_objects + 64, .max_pairs = body->max_pairs + PARAMS };
     struct rpc_message m;
-    int err = value_scan(bytes, len, &limits, why);
-    if (err == 0)
-        err = rpc_parse(bytes, len, &m, why);
+    int err = rpc_parse(bytes, len, &m, why);
     if (err != 0)
         return err;
     if (m.kind == RPC_RESPONSE)
@@ -104,8 +98,8 @@ can_run(const struct session *s)
 static void
 run(struct session *s)
 {
+    struct base_error why = { 0 };
     for (int i = 0; can_run(s) && buf_len(&s->in) > 0; i++) {
-        struct base_error why;
         size_t len;
         if (i == TURN_REQUESTS) {
             want_turn(s);
