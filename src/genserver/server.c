@@ -1,0 +1,333 @@
+/*
+ * server.c - the life of a GenServer on this worker.
+ *
+ * Lives here: making it, finding it by its serial, putting messages to it, its end: terminate, names, those who waited for it, its memory.
+ * Never here: init and who asked for it (spawn.c); running its callbacks (callback.c).
+ * Runs in: workers.
+ *
+ * SERVER_STARTING until its start is answered, SERVER_LIVE, then SERVER_ENDING while the registrar takes its names away: it takes no messages any more,
+ * but monitors and stop requests still find it, so that they are answered after the names are gone.
+ */
+#include "genserver/genserver_priv.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { GONE_RETRY_MS = 50 };
+
+/* ---- beginning */
+
+/* The place of its figures. An index of the behavior table stays with its name, so it is looked up once. */
+static uint32_t
+stats_index(struct runtime *rt, const char *name)
+{
+    size_t len = strlen(name);
+    uintptr_t known = (uintptr_t)strtable_get(rt->stats_indexes, name, len);
+    if (known != 0)
+        return (uint32_t)(known - 1);
+    uint32_t index;
+    if (behaviors_find(shm_behaviors(rt->config.shm), name, len, &index) != 0 || index >= STATS_BEHAVIORS_MAX)
+        return UINT32_MAX;
+    (void)strtable_put(rt->stats_indexes, name, len, (void *)((uintptr_t)index + 1));      /* out of memory: found again next time */
+    return index;
+}
+
+int
+server_new(struct runtime *rt, struct module_code **code, struct server **out, struct base_error *why)
+{
+    if (table_count(rt->servers) >= rt->config.max_servers)
+        return base_error_set(why, NX_EBUSY, NULL, "this worker runs %" PRIu32 " servers already", rt->config.max_servers);
+    struct server *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return base_error_set(why, NX_ENOMEM, NULL, "no memory for another server");
+    s->serial = ++rt->last_serial;
+    if (table_put(rt->servers, s->serial, s) != 0) {
+        free(s);
+        return base_error_set(why, NX_ENOMEM, NULL, "no memory for another server");
+    }
+    s->code = *code;
+    *code = NULL;
+    s->behavior = module_code_behavior(s->code);
+    s->stats_index = stats_index(rt, module_code_name(s->code));
+    s->life = SERVER_STARTING;
+    s->run = RUN_IDLE;
+    list_init(&s->ready);
+    list_push_back(&rt->all, &s->all);
+    stats_add(rt->stats, servers_started, 1);
+    stats_set(rt->stats, servers_live, table_count(rt->servers));
+    if (s->stats_index < STATS_BEHAVIORS_MAX) {
+        stats_add(rt->stats, behaviors[s->stats_index].starts, 1);
+        stats_add(rt->stats, behaviors[s->stats_index].live, 1);
+    }
+    *out = s;
+    return 0;
+}
+
+struct server *
+server_find_any(struct runtime *rt, uint64_t serial)
+{
+    return serial != 0 ? table_get(rt->servers, serial) : NULL;
+}
+
+struct server *
+server_find(struct runtime *rt, uint64_t serial)
+{
+    struct server *s = server_find_any(rt, serial);
+    return s != NULL && s->life != SERVER_ENDING ? s : NULL;
+}
+
+nx_ref
+server_ref(struct runtime *rt, const struct server *s)
+{
+    return route_self_ref(rt->config.route, s->serial);
+}
+
+struct belongings *
+server_own(struct server *s)
+{
+    if (s->own != NULL)
+        return s->own;
+    struct belongings *own = calloc(1, sizeof *own);
+    if (own == NULL)
+        return NULL;
+    list_init(&own->timers);
+    list_init(&own->watches);
+    list_init(&own->watchers);
+    list_init(&own->asyncs);
+    list_init(&own->subscriber);
+    list_init(&own->subscriber);
+    own->server = s;
+    s->own = own;
+    return own;
+}
+
+/* ---- messages to it */
+
+int
+server_put(struct runtime *rt, struct server *s, const struct envelope *e, const void *body)
+{
+    const nx_behavior *b = s->behavior;
+    uint32_t max_messages = b->max_messages != 0 ? b->max_messages : rt->config.mailbox_messages;
+    uint64_t max_bytes = b->max_bytes != 0 ? b->max_bytes : rt->config.mailbox_bytes;
+    if (!mailbox_has_room(&s->mailbox, e->body_len, max_messages, max_bytes)) {
+        stats_add(rt->stats, mailbox_full, 1);
+        return NX_EMAILBOX;
+    }
+    struct msg *m = msg_new(e->kind == KIND_CALL ? MSG_CALL : MSG_CAST, e, body, e->body_len);
+    if (m == NULL)
+        return NX_ENOMEM;
+    mailbox_put(&s->mailbox, m);
+    scheduler_ready(rt, s);
+    if (e->kind == KIND_CALL && e->node == 0 && s->wait != NULL && !s->wait->is_done)
+        deadlock_check(rt, s, e->call_id);
+    return 0;
+}
+
+void
+server_put_info(struct runtime *rt, struct server *s, struct msg *m)
+{
+    if (s->life == SERVER_ENDING) {
+        msg_free(&m);
+        return;
+    }
+    mailbox_put(&s->mailbox, m);
+    scheduler_ready(rt, s);
+}
+
+void
+server_put_stop(struct runtime *rt, struct server *s, struct msg *m, bool first)
+{
+    if (s->life == SERVER_ENDING) {
+        struct belongings *own = server_own(s);
+        if (own == NULL) {
+            msg_free(&m);
+            return;
+        }
+        m->next = own->stops;
+        own->stops = m;
+        return;
+    }
+    if (first)
+        mailbox_put_first(&s->mailbox, m);
+    else
+        mailbox_put(&s->mailbox, m);
+    scheduler_ready(rt, s);
+}
+
+void
+server_cancel(struct runtime *rt, struct server *s)
+{
+    s->is_canceled = true;
+    if (s->wait != NULL)
+        invoke_finish(rt, s->wait, NX_ECANCELED);
+}
+
+/* ---- its end */
+
+static void
+free_server(struct runtime *rt, struct server *s)
+{
+    spawn_forget(rt, s);
+    (void)table_take(rt->servers, s->serial);
+    list_remove(&s->all);
+    list_remove(&s->ready);
+    if (s->own != NULL)
+        loop_timer_cancel(rt->config.loop, &s->own->gone_timer);
+    free(s->own);
+    module_code_unref(&s->code);
+    free(s);
+}
+
+static void
+finish(struct runtime *rt, struct server *s)
+{
+    static const uint8_t nil = 0xc0;
+    while (s->own != NULL && s->own->stops != NULL) {
+        struct msg *m = s->own->stops;
+        s->own->stops = m->next;
+        nx_from from = answer_from(&m->envelope);
+        (void)answer_value(rt, &from, KIND_REPLY, &nil, sizeof nil, NULL);
+        msg_free(&m);
+    }
+    monitor_fire(rt, s, (nx_reason)s->reason);
+    uint32_t index = s->stats_index;
+    bool failed = s->reason == NX_ERROR;
+    free_server(rt, s);
+    stats_add(rt->stats, servers_stopped, 1);
+    stats_set(rt->stats, servers_live, table_count(rt->servers));
+    if (index < STATS_BEHAVIORS_MAX) {
+        stats_add(rt->stats, behaviors[index].live, -1);
+        if (failed)
+            stats_add(rt->stats, behaviors[index].crashes, 1);
+    }
+    runtime_server_gone(rt);
+}
+
+/* Tell the registrar that a server with this serial is no more. */
+static int
+ask_names_gone(struct runtime *rt, uint64_t serial, uint64_t deadline_ns, call_end_fn *end, void *arg)
+{
+    struct sys_spawn_reply gone;
+    struct buf body;
+    buf_init(&body, 1024);
+    route_ref_to_wire(rt->config.route, route_self_ref(rt->config.route, serial), &gone.ref);
+    int err = sys_spawn_reply_encode(&gone, &body);
+    struct envelope e = { .kind = KIND_SERVER_GONE, .slot = SLOT_LINK, .serial = serial, .deadline_ns = deadline_ns, .body_len = (uint32_t)buf_len(&body),
+                          .generation = board_generation(shm_board(rt->config.shm), SLOT_LINK) };
+    struct call_target target = { .slot = SLOT_LINK, .generation = e.generation };
+    if (err == 0)
+        err = call_begin(rt->config.calls, &target, deadline_ns, end, arg, &e.call_id);
+    if (err == 0) {
+        err = route_send(rt->config.route, &e, buf_data(&body));
+        if (err != 0)
+            (void)call_cancel(rt->config.calls, e.call_id);
+    }
+    buf_fini(&body);
+    return err;
+}
+
+static void names_gone(void *server);
+
+static void
+on_names_gone(void *arg, uint64_t call_id, int status, const struct call_target *target, const struct envelope *e, const uint8_t *body)
+{
+    struct server *s = arg;
+    struct runtime *rt = runtime_here;
+    (void)call_id, (void)target, (void)e, (void)body;
+    uint64_t now = clock_now_ns();
+    /* The link worker died: its successor is asked again, since it may have found the names before it could know that they are over. */
+    if (status == NX_ENOSERVER && now < s->own->gone_deadline_ns
+        && loop_timer_set(rt->config.loop, &s->own->gone_timer, now + GONE_RETRY_MS * CLOCK_NS_PER_MS) == 0)
+        return;
+    if (status != 0)
+        log_warn("genserver: names of an ended server not confirmed removed serial=%" PRIu64 " error=%s", s->serial, nx_errname(status));
+    finish(rt, s);
+}
+
+static void
+names_gone(void *server)
+{
+    struct server *s = server;
+    int err = ask_names_gone(runtime_here, s->serial, s->own->gone_deadline_ns, on_names_gone, s);
+    if (err != 0)
+        on_names_gone(s, 0, err == NX_EBUSY || err == NX_ENOSERVER ? NX_ENOSERVER : err, NULL, NULL, NULL);
+}
+
+static void
+ignore_end(void *arg, uint64_t call_id, int status, const struct call_target *target, const struct envelope *e, const uint8_t *body)
+{
+    (void)arg, (void)call_id, (void)status, (void)target, (void)e, (void)body;
+}
+
+void
+server_names_gone(struct runtime *rt, uint64_t serial)
+{
+    int err = ask_names_gone(rt, serial, clock_now_ns() + NAMES_MS * CLOCK_NS_PER_MS, ignore_end, NULL);
+    if (err != 0 && log_gate_pass(&rt->warn_gate, LOGS_PER_SECOND))
+        log_warn("genserver: cannot tell the registrar of an ended server serial=%" PRIu64 " error=%s", serial, nx_errname(err));
+}
+
+static void
+flush_mailbox(struct runtime *rt, struct server *s)
+{
+    char ref[NX_REF_TEXT_MAX], text[BASE_ERROR_TEXT];
+    struct msg *m;
+    while ((m = mailbox_take(&s->mailbox)) != NULL) {
+        nx_from from = answer_from(&m->envelope);
+        switch (m->what) {
+        case MSG_CALL:
+            if (nx_ref_text(server_ref(rt, s), ref, sizeof ref) != 0)
+                ref[0] = '\0';
+            (void)snprintf(text, sizeof text, "server %.384s is not running", ref);
+            answer_code(rt, &from, NX_ENOSERVER, ref, text);
+            break;
+        case MSG_CAST:
+            stats_add(rt->stats, casts_dropped, 1);
+            break;
+        case MSG_STOP:
+            server_put_stop(rt, s, m, false);         /* it is ending: kept until it has */
+            continue;
+        }
+        msg_free(&m);
+    }
+}
+
+void
+server_end(struct runtime *rt, struct server *s)
+{
+    if (s->has_state)
+        callback_terminate(rt->current, s, (nx_reason)s->reason);
+    s->life = SERVER_ENDING;
+    s->run = RUN_IDLE;
+    timers_forget(rt, s);
+    invoke_forget_asyncs(rt, s);
+    events_forget(rt, s);
+    monitor_forget(rt, s, true);
+    flush_mailbox(rt, s);
+    if (s->is_named && server_own(s) != NULL) {
+        loop_timer_init(&s->own->gone_timer, names_gone, s);
+        s->own->gone_deadline_ns = clock_now_ns() + NAMES_MS * CLOCK_NS_PER_MS;
+        names_gone(s);
+        return;
+    }
+    finish(rt, s);
+}
+
+void
+server_drop(struct runtime *rt, struct server *s)
+{
+    timers_forget(rt, s);
+    invoke_forget_asyncs(rt, s);
+    events_forget(rt, s);
+    monitor_forget(rt, s, false);
+    monitor_forget_watchers(rt, s);
+    for (struct msg *m; (m = mailbox_take(&s->mailbox)) != NULL; )
+        msg_free(&m);
+    while (s->own != NULL && s->own->stops != NULL) {
+        struct msg *m = s->own->stops;
+        s->own->stops = m->next;
+        msg_free(&m);
+    }
+    free_server(rt, s);
+}
