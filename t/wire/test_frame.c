@@ -639,6 +639,28 @@ UNIT(frame, the_key_after_an_update_is_that_of_the_vector)
     link_down(&l);
 }
 
+/* Both ends could forget to move on in the same way; this opener cannot. */
+UNIT(frame, the_second_update_goes_on_from_the_first)
+{
+    struct link l;
+    struct frame_opener *next = NULL;
+    struct frame_view view;
+    uint8_t first[32], second[32];
+
+    link_up(&l);
+    CU_ASSERT_EQUAL(hs_next_key(l.v.keys.data_ia, first), 0);
+    CU_ASSERT_EQUAL(hs_next_key(first, second), 0);
+    CU_ASSERT_EQUAL(frame_put_control(l.sealer, &l.wire, FRAME_KEY_UPDATE, NULL, 0), 0);
+    CU_ASSERT_EQUAL(frame_put_control(l.sealer, &l.wire, FRAME_KEY_UPDATE, NULL, 0), 0);
+    buf_clear(&l.wire);
+    send_cast(&l, "third key");
+    CU_ASSERT_EQUAL_FATAL(frame_opener_new(second, &next), 0);
+    frame_opener_jump(next, 2);
+    CU_ASSERT_EQUAL(frame_open(next, buf_data(&l.wire), buf_len(&l.wire), &view, NULL), 1);
+    frame_opener_free(&next);
+    link_down(&l);
+}
+
 UNIT(frame, a_frame_under_the_old_or_a_future_key_is_refused)
 {
     struct link l;
