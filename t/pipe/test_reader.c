@@ -216,6 +216,25 @@ UNIT(reader, the_callback_may_free_the_reader_and_gets_no_more)
     loop_free(&loop);
 }
 
+UNIT(reader, a_freed_reader_is_forgotten_by_the_loop_although_a_copy_of_its_end_lives)
+{
+    struct loop *loop = testing_loop();
+    struct inbox in;
+    uint8_t stream[1024];
+    int fds[2];
+    testing_pipe(fds);
+    int copy = dup(fds[0]);
+    inbox_open(&in, loop, fds[0], 1 << 20);
+    put_bytes(fds[1], stream, testing_encode(1, KIND_CALL, 100, stream));
+    pipe_reader_free(&in.reader);
+    for (int i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(loop_turn(loop, false), 0);
+    CU_ASSERT_EQUAL(in.count, 0);
+    (void)close(copy);
+    (void)close(fds[1]);
+    loop_free(&loop);
+}
+
 UNIT(reader, drain_delivers_all_and_ends_although_a_stray_copy_of_the_write_end_lives)
 {
     struct loop *loop = testing_loop();
