@@ -134,6 +134,7 @@ static const struct field registry_event_fields[] = {
     OPT_IF(sys_registry_event, has_other, other, "o", REF, 0, 0),
     OPT(sys_registry_event, node,  "d", NODE, 0, 0),
     KEY(sys_registry_event, count, "c", UINT, 0, UINT64_MAX),
+    KEY(sys_registry_event, version, "v", UINT, 0, UINT64_MAX),
 };
 static const struct field subscribe_fields[] = { KEY(sys_subscribe, events, "e", UINT, 0, UINT32_MAX) };
 static const struct field probe_fields[] = {

@@ -79,7 +79,7 @@ static void make_node_event(struct buf *out)
 static void make_registry_event(struct buf *out)
 {
     ENCODE(registry_event, .kind = SYS_CONFLICT, .scope = SYS_GLOBAL, .name = text("name"), .ref = ref_a, .other = ref_b, .has_ref = true,
-           .has_other = true, .node = text("app2@h:1"), .count = 3);
+           .has_other = true, .node = text("app2@h:1"), .count = 3, .version = UINT64_MAX);
 }
 static void make_subscribe(struct buf *out) { ENCODE(subscribe, .events = 7); }
 static void make_probe(struct buf *out) { ENCODE(probe, .call_id = UINT64_MAX, .initiator = ref_a, .hops = 2); }
@@ -563,11 +563,11 @@ UNIT(system, events_of_a_node_come_back)
     buf_clear(&b), make_registry_event(&b);
     CU_ASSERT_EQUAL_FATAL(sys_registry_event_decode(buf_data(&b), buf_len(&b), &r, NULL), 0);
     CU_ASSERT_TRUE(r.kind == SYS_CONFLICT && r.scope == SYS_GLOBAL && is_text(r.name, "name") && r.has_ref && is_ref(&r.ref, &ref_a));
-    CU_ASSERT_TRUE(r.has_other && is_ref(&r.other, &ref_b) && is_text(r.node, "app2@h:1") && r.count == 3);
+    CU_ASSERT_TRUE(r.has_other && is_ref(&r.other, &ref_b) && is_text(r.node, "app2@h:1") && r.count == 3 && r.version == UINT64_MAX);
     buf_clear(&b);
     CU_ASSERT_EQUAL(sys_registry_event_encode(&in, &b), 0);
     CU_ASSERT_EQUAL_FATAL(sys_registry_event_decode(buf_data(&b), buf_len(&b), &r, NULL), 0);
-    CU_ASSERT_TRUE(r.kind == SYS_SYNCED && !r.has_ref && !r.has_other && r.name.len == 0 && r.count == 500);
+    CU_ASSERT_TRUE(r.kind == SYS_SYNCED && !r.has_ref && !r.has_other && r.name.len == 0 && r.count == 500 && r.version == 0);
     buf_clear(&b), make_subscribe(&b);
     CU_ASSERT_EQUAL_FATAL(sys_subscribe_decode(buf_data(&b), buf_len(&b), &s, NULL), 0);
     CU_ASSERT_EQUAL(s.events, 7);
