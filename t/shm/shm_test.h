@@ -14,17 +14,21 @@
 #include "shm/shm.h"
 #include "unit.h"
 
+/* Which sanitizer watches: they make all of it 3 to 50 times slower, so some numbers of rounds are smaller then. */
 #ifdef __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define TEST_SANITIZED 1
+#define TEST_HAS(what) __has_feature(what)
+#else
+#define TEST_HAS(what) 0
 #endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#undef TEST_SANITIZED
-#define TEST_SANITIZED 1
-#endif
-#ifndef TEST_SANITIZED
-#define TEST_SANITIZED 0
+#if defined(__SANITIZE_THREAD__) || TEST_HAS(thread_sanitizer)
+#define TEST_SLOWER 20
+#define TEST_TSAN 1
+#elif defined(__SANITIZE_ADDRESS__) || TEST_HAS(address_sanitizer)
+#define TEST_SLOWER 4
+#define TEST_TSAN 0
+#else
+#define TEST_SLOWER 1
+#define TEST_TSAN 0
 #endif
 
 enum { TEST_LIFE = 7, TEST_INCARNATION = 0xabc };

@@ -165,6 +165,10 @@ static bool
 step_through(const struct step_case *c, struct tally *t)
 {
     int status;
+    if (TEST_TSAN) {
+        unit_skip("ThreadSanitizer does not see other processes, and makes each step fifty");
+        return false;
+    }
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0)
@@ -252,7 +256,7 @@ UNIT(registry_step, killed_after_any_instruction_of_a_change_to_a_fresh_index_al
     populate(INDEX_WORDS / 4);             /* the next delete is one tombstone too many */
     uint64_t root = latch_load(&r->header->root);
     run_case(&(struct step_case){ "delete with a new index", STEP_DELETE, 4, 0 });
-    CU_ASSERT_EQUAL(latch_load(&r->header->root), root + 1);
+    CU_ASSERT_EQUAL(latch_load(&r->header->root), root + !TEST_TSAN);
     teardown();
 }
 
@@ -311,7 +315,11 @@ child_reader(struct answer *a, const char *name)
 /* Torture 64, and worse: between any two instructions of a lookup there can be a hundred commits. */
 UNIT(registry_step, a_reader_interrupted_anywhere_by_commits_answers_whole_and_recent_or_busy)
 {
-    enum { STEPS = 100000 };
+    if (TEST_TSAN) {
+        unit_skip("ThreadSanitizer does not see other processes, and makes each step fifty");
+        return;
+    }
+    enum { LOOKUPS = 150 / TEST_SLOWER, EVERY = 300 * TEST_SLOWER };
     uint64_t state = UINT64_C(0x5eed0064), value = 1000, at_start = 1000, answers = 0;
     unsigned wrong = 0, busy = 0, commits = 0;
     struct registry_writer *w;
@@ -329,7 +337,7 @@ UNIT(registry_step, a_reader_interrupted_anywhere_by_commits_answers_whole_and_r
         unit_skip("ptrace is not permitted here");
         goto out;
     }
-    for (unsigned step = 0; step < STEPS; step++) {
+    for (unsigned step = 0; answers < LOOKUPS && step < 4000000; step++) {
         if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0 || waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status)) {
             wrong++;
             break;
@@ -343,7 +351,7 @@ UNIT(registry_step, a_reader_interrupted_anywhere_by_commits_answers_whole_and_r
             wrong += err == 0 && (atomic_load(&a->serial) < at_start || atomic_load(&a->serial) > value);
             at_start = value;              /* a value that was current when the lookup began, or newer */
         }
-        if (test_random(&state) % (TEST_SANITIZED ? 2000 : 300) != 0)
+        if (test_random(&state) % EVERY != 0)
             continue;
         unsigned burst = test_random(&state) % 8 == 0 ? 100 : 1;
         for (unsigned i = 0; i < burst; i++) {
@@ -356,7 +364,7 @@ UNIT(registry_step, a_reader_interrupted_anywhere_by_commits_answers_whole_and_r
     }
     printf("# %ju lookups, %u commits, %u times busy, root %ju\n", (uintmax_t)answers, commits, busy, (uintmax_t)latch_load(&r->header->root));
     CU_ASSERT_EQUAL(wrong, 0);
-    CU_ASSERT(answers > 10 && commits > 20);
+    CU_ASSERT(answers == LOOKUPS && commits > 20);
     kill(pid, SIGKILL);
     waitpid(pid, &status, 0);
 out:
