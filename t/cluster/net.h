@@ -1,0 +1,115 @@
+/*
+ * net.h - a small network of clusters under a virtual clock, for the tests of this room.
+ *
+ * The clusters are the real ones, each on real shared memory; only the bytes between them travel through queues of this program: in order, with a
+ * latency, held back while two nodes are cut off from each other. Behind `proved` a (kind, body) of out.send travels as it is. Every event is checked as
+ * it comes (a node is up and down in turn, a name is registered before it is unregistered, ...); broken rules are counted in `faults`.
+ */
+#ifndef NOEXD_T_CLUSTER_NET_H
+#define NOEXD_T_CLUSTER_NET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cluster/cluster.h"
+#include "shm/registry_writer.h"
+#include "shm/shm.h"
+#include "wire/system.h"
+
+enum { NET_NODES = 6, NET_WIRES = 1024, NET_NAMES = 512, NET_RAW = -1 };
+
+struct net_ref { char node[NODE_ID_MAX + 1]; uint64_t incarnation, serial; uint32_t generation; uint16_t slot; };
+struct net_name { char text[256]; int scope; bool is_held; struct net_ref holder; };
+
+struct net_node {
+    struct net *net;
+    int index;
+    bool is_running, is_frozen;              /* frozen: its process is stopped */
+    struct node_id id;
+    struct shm *shm;
+    struct cluster *cluster;
+    struct cluster_config config;
+    int64_t skew_ms;
+    uint32_t servers;
+    /* What it told. */
+    bool up[NET_NODES]; uint32_t session[NET_NODES]; unsigned ups[NET_NODES], downs[NET_NODES];
+    enum nodes_reason reason[NET_NODES];
+    struct net_name names[NET_NAMES]; unsigned name_count;
+    unsigned registered, unregistered, conflicts, synced, lost, got, answers, events, proved_count;
+    uint64_t last_lost_serial, last_synced_count;
+    uint64_t last_call; uint8_t last_kind; struct base_error last_error;     /* of the last answer */
+    char order[64]; unsigned order_len;      /* e event, t targeted event, d delta, a answer, D down, U up; since net_order_clear */
+};
+
+struct net_item;
+struct net_end {
+    int node;                                /* NET_RAW: the test itself */
+    uint64_t number;
+    bool is_open, is_proved, got_shutdown, has_fin;
+    uint64_t close_at;                       /* its own wish to close comes true then; 0 = none */
+    struct net_item *first, *last;           /* on the way to it */
+    uint8_t rx[2048]; size_t rx_len;
+};
+struct net_wire { bool is_used; struct net_end end[2]; };
+
+struct net {
+    unsigned count;
+    struct net_node nodes[NET_NODES];
+    struct net_wire wires[NET_WIRES];
+    bool cut[NET_NODES][NET_NODES];          /* [from][to] */
+    bool is_refusing[NET_NODES];             /* dials to it are refused by its port */
+    char alias[128]; int alias_node;         /* another address of a node */
+    uint64_t now_ns, wall_ms, random, numbers, dials[NET_NODES], messages[NET_NODES];
+    uint32_t latency_us, jitter_us;
+    unsigned faults;
+    char fault[256];
+    int (*drop)(struct net *net, int from, int to, uint8_t kind);            /* 1 = lose this message (a fault of ours, for gaps) */
+    const char *source;                      /* what accept is told; NULL = 127.0.0.1 */
+    /* Raw ends: what came for the test. */
+    uint8_t raw[4096]; size_t raw_len; int raw_closed; uint64_t raw_closed_ns;
+    /* Schedules by hand: who goes next among the queues that are not empty; NULL = by time. */
+    unsigned (*pick)(struct net *net, unsigned options);
+};
+
+struct net *net_new(unsigned count, uint64_t seed);      /* one at a time; nodes are named app1 .. appN, not started */
+void net_free(struct net *net);
+uint64_t net_random(struct net *net);
+
+void net_seed(struct net *net, int node, int seed);      /* before start: it knows that one */
+void net_start(struct net *net, int node);               /* a new life */
+void net_kill(struct net *net, int node);                /* SIGKILL of the whole node */
+void net_vanish(struct net *net, int node);              /* its host dies: no FIN is ever sent */
+void net_kill_link(struct net *net, int node);           /* SIGKILL of its link worker; net_respawn_link brings it back */
+void net_respawn_link(struct net *net, int node);
+void net_leave(struct net *net, int node);
+void net_cut(struct net *net, int a, int b, bool is_cut);                    /* both ways */
+
+bool net_step(struct net *net, uint64_t until_ns);       /* one event; false: nothing before `until` */
+void net_run(struct net *net, uint64_t ms);
+bool net_run_until(struct net *net, uint64_t ms, bool (*is_done)(struct net *net));
+bool net_all_up(struct net *net);                        /* all running nodes see each other, by one link each */
+unsigned net_links(struct net *net, int a, int b);       /* open proved connections between them */
+void net_fault(struct net *net, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Requests of processes of a node. The answer is in last_*; returns the code of the answer, 0 = done. */
+struct wire_ref net_ref(struct net *net, int node, uint16_t slot, uint64_t serial);
+int net_register(struct net *net, int node, int scope, const char *name, uint64_t serial, int32_t priority);
+int net_register_ref(struct net *net, int node, int scope, const char *name, const struct wire_ref *ref, int32_t priority);
+int net_unregister(struct net *net, int node, int scope, const char *name);
+int net_server_gone(struct net *net, int node, uint64_t serial);
+void net_worker_generation(struct net *net, int node, uint16_t slot, uint32_t generation);
+bool net_find(struct net *net, int node, int scope, const char *name, struct registry_entry *out);
+/* The node (index) that owns a name as this node sees it; -1 = nobody. */
+int net_owner(struct net *net, int node, const char *name);
+bool net_equal(struct net *net);                         /* all running nodes have the same global names; registries pass their check */
+bool net_books_match(struct net *net);                   /* what the events told is what the registry holds, on each running node */
+
+struct nodes_entry net_entry(struct net *net, int node, int other);
+
+/* A connection of the test itself to a node. */
+uint64_t net_raw_open(struct net *net, int node, const char *source);        /* 0 = refused */
+void net_raw_send(struct net *net, uint64_t number, const void *bytes, size_t len);
+void net_raw_close(struct net *net, uint64_t number);
+
+#endif
