@@ -109,8 +109,11 @@ control_deliver(struct control *c, uint16_t from_slot, const struct envelope *e,
     if (!is_link && e->node != 0) {
         stats_add(c->stats, bad_messages, 1);
     } else if (envelope_is_answer(e->kind)) {
-        if (call_answer(c->config.calls, e, body) != 0)
-            stats_add(c->stats, calls_late, 1);
+        if (call_answer(c->config.calls, e, body) == 0)
+            return;
+        stats_add(c->stats, calls_late, 1);
+        if (e->kind == KIND_SPAWN_REPLY)
+            start_late(c, e, body);
     } else if (is_link && e->kind == KIND_NODE_EVENT) {
         events_node(c, e, body);
     } else if (is_link && e->kind == KIND_REGISTRY_EVENT) {
@@ -135,8 +138,11 @@ control_process_gone(struct control *c, uint16_t slot, uint32_t generation)
     if (slot == SLOT_LINK) {
         events_link_gone(c);
         /* Without it no node can be reached, and no answer of one can arrive. */
-        for (uint32_t i = 1; i < nodes_count(control_nodes(c)); i++)
+        for (uint32_t i = 1; i < nodes_count(control_nodes(c)); i++) {
+            /* Sessions are compared in a circle: "this one or older" is one half of it, and these are both halves. */
+            calls_fail_node(c->config.calls, i, INT32_MAX);
             calls_fail_node(c->config.calls, i, UINT32_MAX);
+        }
     }
     calls_fail_process(c->config.calls, slot, generation);
 }

@@ -187,6 +187,7 @@ void request_error_from(const struct envelope *e, const uint8_t *body, struct ba
 /* From here on it counts as a call or a start: initiated now, and resolved, rejected or timed out at its end. */
 void request_count(struct request *r, enum request_count count);
 void request_undo_start(struct request *r, uint64_t call_id, const struct call_target *target);   /* methods_servers.c: nobody wants that start any more */
+void start_late(struct control *c, const struct envelope *e, const uint8_t *body);      /* its answer came when it had been given up */
 void request_fan_cancel(struct request *r);                       /* methods_list.c */
 /* Index in the node table of a node id; 0 = this one, also for an empty text. NX_EINVAL, NX_ENODE. */
 int  control_find_node(struct control *c, struct rpc_slice id, uint32_t *index, struct base_error *why);

@@ -7,6 +7,7 @@
  */
 #include "control/control_priv.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,9 +94,22 @@ add_missing(struct fan *f, uint16_t slot, const char *text)
     return nx_pack(&f->missing, "{s:i,s:s}", "worker", (int)slot, "text", text);
 }
 
+/* A worker's answer ends where a message ends. Was there more to tell? */
+static int
+check_cut(struct fan *f, uint16_t slot, size_t len, uint32_t count)
+{
+    struct control *c = request_control(f->request);
+    const struct stats *st = shm_stats(c->config.shm, slot);
+    char text[96];
+    if (len + CONTROL_ENVELOPE < c->limits.max_body || st == NULL || stats_get(st, servers_live) <= count)
+        return 0;
+    (void)snprintf(text, sizeof text, "%u of its %llu servers are shown", (unsigned)count, (unsigned long long)stats_get(st, servers_live));
+    return add_missing(f, slot, text);
+}
+
 /* An array of maps: its elements, without its head. */
 static int
-add_servers(struct fan *f, const struct envelope *e, const uint8_t *body)
+add_servers(struct fan *f, uint16_t slot, const struct envelope *e, const uint8_t *body)
 {
     const struct value_limits limits = { .max_body = e->body_len, .max_depth = 32, .max_objects = UINT32_MAX, .max_pairs = UINT32_MAX };
     struct rpc_cursor at = { body, body + e->body_len };
@@ -106,9 +120,10 @@ add_servers(struct fan *f, const struct envelope *e, const uint8_t *body)
     if (!rpc_take_array(&at, &count))
         return NX_EBADMSG;
     err = buf_put(&f->servers, at.at, (size_t)(at.end - at.at));
-    if (err == 0)
-        f->count += count;
-    return err;
+    if (err != 0)
+        return err;
+    f->count += count;
+    return check_cut(f, slot, e->body_len, count);
 }
 
 static void
@@ -123,7 +138,7 @@ on_part(void *arg, uint64_t call_id, int status, const struct call_target *targe
     part->call_id = 0;
     f->waiting--;
     if (status == 0 && e->kind == KIND_REPLY) {
-        err = add_servers(f, e, body);
+        err = add_servers(f, part->slot, e, body);
     } else if (status == 0) {
         request_error_from(e, body, &why);
         err = add_missing(f, part->slot, why.text);

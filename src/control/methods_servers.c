@@ -166,17 +166,27 @@ address_start(struct request *r, uint32_t node, struct envelope *e)
     return 0;
 }
 
+/* To whoever starts, or has started, the server of call_id. What cannot be told has ended, or stops the server himself when nobody acknowledges it. */
+static void
+send_word(struct control *c, uint8_t kind, uint32_t node, uint32_t session, uint16_t slot, uint32_t generation, uint64_t call_id)
+{
+    struct envelope e = { .kind = kind, .node = node, .session = session, .slot = slot, .generation = generation, .call_id = call_id };
+    (void)route_send(c->config.route, &e, NULL);
+}
+
 void
 request_undo_start(struct request *r, uint64_t call_id, const struct call_target *target)
 {
-    struct envelope e = { .kind = KIND_SPAWN_CANCEL, .node = target->node, .session = target->session, .slot = target->slot,
-                          .generation = target->generation, .call_id = call_id };
-    static const uint8_t nil = 0xc0;
-    if (r->count != REQUEST_SPAWN)
-        return;
-    e.body_len = sizeof nil;
-    /* Whoever cannot be told has ended, or stops the server himself when no ack comes. */
-    (void)route_send(request_control(r)->config.route, &e, &nil);
+    if (r->count == REQUEST_SPAWN)
+        send_word(request_control(r), KIND_SPAWN_CANCEL, target->node, target->session, target->slot, target->generation, call_id);
+}
+
+void
+start_late(struct control *c, const struct envelope *e, const uint8_t *body)
+{
+    struct sys_spawn_reply reply;
+    if (sys_spawn_reply_decode(body, e->body_len, &reply, NULL) == 0)
+        send_word(c, KIND_SPAWN_CANCEL, e->node, e->session, reply.ref.slot, reply.ref.generation, e->call_id);
 }
 
 static void
@@ -185,7 +195,6 @@ on_started(struct request *r, const struct envelope *e, const uint8_t *body)
     struct control *c = request_control(r);
     struct base_error why = { 0 };
     struct sys_spawn_reply reply;
-    static const uint8_t nil = 0xc0;
     nx_ref ref;
 
     int err = e->kind == KIND_SPAWN_REPLY ? sys_spawn_reply_decode(body, e->body_len, &reply, &why)
@@ -196,9 +205,7 @@ on_started(struct request *r, const struct envelope *e, const uint8_t *body)
         request_fail(r, &why);
         return;
     }
-    struct envelope ack = { .kind = KIND_SPAWN_ACK, .node = e->node, .session = e->session, .slot = reply.ref.slot, .serial = reply.ref.serial,
-                            .generation = reply.ref.generation, .call_id = e->call_id, .body_len = sizeof nil };
-    (void)route_send(c->config.route, &ack, &nil);      /* it cannot be told: then it is gone, and the ref says so at its first use */
+    send_word(c, KIND_SPAWN_ACK, e->node, e->session, reply.ref.slot, reply.ref.generation, e->call_id);
     request_reply_ref(r, ref);
 }
 

@@ -96,6 +96,21 @@ put_bytes(struct buf *b, uint64_t bytes)
     return buf_printf(b, "%.1f %s", n, units[unit]);
 }
 
+/* What is not text or number; a ref without the quotes that JSON puts around it. */
+static int
+put_json(struct buf *b, nx_value v)
+{
+    struct buf json;
+    buf_init(&json, 0);
+    int err = value_to_json(v, 0, &json);
+    size_t len = buf_len(&json);
+    bool is_quoted = err == 0 && len >= 2 && buf_data(&json)[0] == '"';
+    if (err == 0)
+        err = put_escaped(b, (const char *)buf_data(&json) + is_quoted, len - 2 * (size_t)is_quoted);
+    buf_fini(&json);
+    return err;
+}
+
 static int put_cell(struct buf *b, nx_value v, enum print_form form, bool *is_number);
 
 static int
@@ -132,7 +147,7 @@ put_cell(struct buf *b, nx_value v, enum print_form form, bool *is_number)
         return put_list(b, v);
     if (nx_unpack(v, "u", &n) != 0) {
         *is_number = nx_unpack(v, "I", &negative) == 0;
-        return value_to_json(v, 0, b);
+        return put_json(b, v);
     }
     *is_number = form != PRINT_TIME;
     if (n == 0 && (form == PRINT_TIME || form == PRINT_DURATION))
