@@ -258,6 +258,8 @@ count_claim(struct cluster *c, const struct claim *claim, bool is_in)
 
     *digest += is_in ? claim->hash : 0 - claim->hash;
     *count += is_in ? 1 : UINT32_MAX;
+    if (claim->node != 0 && claim->round == c->peers[claim->node]->in_round)
+        c->peers[claim->node]->round_count += is_in ? 1 : UINT32_MAX;
 }
 
 /* A copy of `from`, in all lists; its name's holder is the caller's business. */

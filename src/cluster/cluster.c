@@ -162,9 +162,9 @@ copy_config(struct cluster *c, const struct cluster_config *config)
 static int
 make_parts(struct cluster *c)
 {
-    c->changes = calloc(CHANGES_MAX, sizeof *c->changes);
-    c->behavior_list = calloc(SYS_BEHAVIORS_MAX, sizeof *c->behavior_list);
-    c->behavior_entries = calloc(BEHAVIORS_BATCH, sizeof *c->behavior_entries);
+    c->changes = malloc(CHANGES_MAX * sizeof *c->changes);      /* scratch, written before it is read */
+    c->behavior_list = malloc(SYS_BEHAVIORS_MAX * sizeof *c->behavior_list);
+    c->behavior_entries = malloc(BEHAVIORS_BATCH * sizeof *c->behavior_entries);
     if (c->changes == NULL || c->behavior_list == NULL || c->behavior_entries == NULL)
         return NX_ENOMEM;
     int err = table_new(&c->conns_by_number);

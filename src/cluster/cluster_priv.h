@@ -135,7 +135,7 @@ struct peer {
     struct list claims; uint32_t claim_count;       /* not condemned ones */
     enum replica_state replica;
     uint64_t in_sequence, in_digest;
-    uint32_t in_page, in_round;
+    uint32_t in_page, in_round, round_count;         /* round_count: of its claims, those that this round or a delta since has named */
     bool is_synced_told, is_over_limit;
     uint64_t asked_ns;
 

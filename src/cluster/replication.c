@@ -269,12 +269,13 @@ take_registration(struct cluster *c, struct peer *p, const struct sys_entry *e)
     name_purge(c, name);
     claim = name_claim_of(name, p->index);
     if (claim != NULL && claim->sequence >= e->sequence) {
+        p->round_count += claim->round != p->in_round;
         claim->round = p->in_round;
         return;
     }
     if (claim != NULL)
         claim_drop(c, claim);
-    if (p->claim_count >= registry_capacity(c->config.registry) / 2) {
+    if (p->round_count >= registry_capacity(c->config.registry) / 2) {        /* what the round has not named yet may be gone */
         p->is_over_limit = true;
         cluster_count_bad(c);
         if (log_gate_pass(&c->log_gate, 1))
@@ -383,6 +384,7 @@ take_page(struct cluster *c, struct peer *p, struct sys_entries *entries)
     if (head.page == 0) {
         p->replica = REPLICA_PAGES;
         p->in_round++;
+        p->round_count = 0;
         p->in_sequence = head.sequence;
         p->in_page = 0;
         p->is_over_limit = false;

@@ -78,7 +78,7 @@ note(struct net_node *n, char what)
 static struct net_end *
 find_end(struct net *net, int node, uint64_t number, struct net_end **other)
 {
-    for (unsigned i = 0; i < NET_WIRES; i++) {
+    for (unsigned i = 0; i < net->wire_top; i++) {
         for (int side = 0; net->wires[i].is_used && side < 2; side++) {
             struct net_end *end = &net->wires[i].end[side];
             if (end->number == number && end->node == node) {
@@ -126,7 +126,7 @@ pop(struct net_end *end)
 }
 
 static void
-tidy(struct net_wire *w)
+tidy(struct net *net, struct net_wire *w)
 {
     if (w->end[0].is_open || w->end[1].is_open)
         return;
@@ -134,6 +134,8 @@ tidy(struct net_wire *w)
         while (w->end[side].first != NULL)
             pop(&w->end[side]);
     w->is_used = false;
+    while (net->wire_top > 0 && !net->wires[net->wire_top - 1].is_used)
+        net->wire_top--;
 }
 
 static struct net_wire *
@@ -143,7 +145,8 @@ new_wire(struct net *net, int from, int to)
         struct net_wire *w = &net->wires[i];
         if (w->is_used)
             continue;
-        memset(w, 0, sizeof *w);
+        if (i >= net->wire_top)
+            net->wire_top = i + 1;
         w->is_used = true;
         w->end[0] = (struct net_end){ .node = from, .number = ++net->numbers, .is_open = true };
         w->end[1] = (struct net_end){ .node = to, .number = ++net->numbers };
@@ -184,8 +187,13 @@ out_send_bytes(void *arg, uint64_t conn, const uint8_t *bytes, size_t len)
         net_fault(n->net, "%s: bytes to an unknown connection", n->id.name);
     else if (len > HS_MAX)
         net_fault(n->net, "%s: %zu bytes in clear", n->id.name, len);
-    else
-        push(n->net, other, ITEM_BYTES, 0, bytes, len, 0);
+    else {
+        uint8_t copy[HS_MAX];
+        memcpy(copy, bytes, len);
+        if (n->net->tamper != NULL)
+            n->net->tamper(n->net, copy, len);
+        push(n->net, other, ITEM_BYTES, 0, copy, len, 0);
+    }
 }
 
 static void
@@ -467,7 +475,7 @@ net_new(unsigned count, uint64_t seed)
 static void
 drop_ends(struct net *net, int node, bool sends_fin)
 {
-    for (unsigned i = 0; i < NET_WIRES; i++) {
+    for (unsigned i = 0; i < net->wire_top; i++) {
         struct net_wire *w = &net->wires[i];
         for (int side = 0; w->is_used && side < 2; side++) {
             struct net_end *end = &w->end[side], *other = &w->end[1 - side];
@@ -479,7 +487,7 @@ drop_ends(struct net *net, int node, bool sends_fin)
                 push(net, other, ITEM_FIN, 0, NULL, 0, 0);
                 other->has_fin = true;
             }
-            tidy(w);
+            tidy(net, w);
         }
     }
 }
@@ -492,10 +500,10 @@ net_free(struct net *net)
             net_kill(net, (int)i);
         free((void *)(uintptr_t)net->nodes[i].config.seeds);
     }
-    for (unsigned i = 0; i < NET_WIRES; i++) {
+    for (unsigned i = 0; i < net->wire_top; i++) {
         net->wires[i].end[0].is_open = net->wires[i].end[1].is_open = false;
         if (net->wires[i].is_used)
-            tidy(&net->wires[i]);
+            tidy(net, &net->wires[i]);
     }
 }
 
@@ -676,7 +684,7 @@ deliver(struct net *net, struct net_wire *w, struct net_end *end)
         }
     }
     pop(end);
-    tidy(w);
+    tidy(net, w);
 }
 
 static bool
@@ -696,7 +704,7 @@ close_now(struct net *net, struct net_wire *w, int side)
         push(net, other, ITEM_FIN, 0, NULL, 0, 0);
     other->has_fin = true;
     lose_end(net, end, end->got_shutdown ? NODES_GRACEFUL_SHUTDOWN : NODES_CONNECTION_CLOSED);
-    tidy(w);
+    tidy(net, w);
 }
 
 enum { WHAT_DELIVER, WHAT_CLOSE, WHAT_TICK };
@@ -709,15 +717,15 @@ better(const struct choice *best, uint64_t at)
 }
 
 static struct choice
-choose(struct net *net, bool with_ticks)
+choose(struct net *net, bool with_deliveries)
 {
     struct choice best = { 0 };
 
-    for (unsigned i = 0; i < NET_WIRES; i++) {
+    for (unsigned i = 0; i < net->wire_top; i++) {
         struct net_wire *w = &net->wires[i];
         for (int side = 0; w->is_used && side < 2; side++) {
             struct net_end *end = &w->end[side];
-            if (end->first != NULL && !is_cut_end(net, w, side)) {
+            if (with_deliveries && end->first != NULL && !is_cut_end(net, w, side)) {
                 uint64_t at = end->first->at > net->now_ns ? end->first->at : net->now_ns;
                 if (better(&best, at))
                     best = (struct choice){ at, WHAT_DELIVER, w, side, end->node };
@@ -726,7 +734,7 @@ choose(struct net *net, bool with_ticks)
                 best = (struct choice){ end->close_at, WHAT_CLOSE, w, side, end->node };
         }
     }
-    for (unsigned i = 0; with_ticks && i < net->count; i++) {
+    for (unsigned i = 0; with_deliveries && i < net->count; i++) {
         struct net_node *n = &net->nodes[i];
         uint64_t at = n->is_running && !n->is_frozen && n->cluster != NULL ? cluster_next(n->cluster) : 0;
         if (at != 0 && at < net->now_ns)
@@ -737,17 +745,28 @@ choose(struct net *net, bool with_ticks)
     return best;
 }
 
+/* An accept means nothing to a cluster before the first bytes: it travels with them, which makes the orders fewer. */
+static bool
+is_bare_accept(const struct net_end *end)
+{
+    return end->first->type == ITEM_ACCEPT && end->first->next == NULL;
+}
+
 /* All queues that could deliver, and one of them by the test's choice; messages that stand together travel as one frame. */
 static bool
 step_by_hand(struct net *net)
 {
-    struct choice options[64];
+    struct choice options[64], close = choose(net, false);
     unsigned count = 0;
 
-    for (unsigned i = 0; i < NET_WIRES && count < 64; i++) {
+    if (close.what == WHAT_CLOSE && close.at <= net->now_ns + CLOCK_NS_PER_MS) {         /* its FIN then takes part */
+        close_now(net, close.w, close.side);
+        return true;
+    }
+    for (unsigned i = 0; i < net->wire_top && count < 64; i++) {
         struct net_wire *w = &net->wires[i];
         for (int side = 0; w->is_used && side < 2; side++)
-            if (w->end[side].first != NULL)
+            if (w->end[side].first != NULL && !is_bare_accept(&w->end[side]))
                 options[count++] = (struct choice){ 0, WHAT_DELIVER, w, side, 0 };
     }
     if (count == 0)
@@ -756,6 +775,8 @@ step_by_hand(struct net *net)
     struct net_end *end = &c->w->end[c->side];
     net->now_ns += 1000;
     while (end->first != NULL && end->first->type == ITEM_MESSAGE && end->first->next != NULL && end->first->next->type == ITEM_MESSAGE)
+        deliver(net, c->w, end);
+    if (end->first->type == ITEM_ACCEPT)
         deliver(net, c->w, end);
     deliver(net, c->w, end);
     return true;
@@ -808,7 +829,7 @@ unsigned
 net_links(struct net *net, int a, int b)
 {
     unsigned count = 0;
-    for (unsigned i = 0; i < NET_WIRES; i++) {
+    for (unsigned i = 0; i < net->wire_top; i++) {
         const struct net_end *x = &net->wires[i].end[0], *y = &net->wires[i].end[1];
         bool is_theirs = (x->node == a && y->node == b) || (x->node == b && y->node == a);
         count += net->wires[i].is_used && is_theirs && ((x->is_open && x->is_proved) || (y->is_open && y->is_proved));
@@ -1009,7 +1030,7 @@ net_raw_open(struct net *net, int node, const char *source)
 
     if (cluster_accepted(n->cluster, time_of(n), w->end[1].number, source) != 0) {
         w->end[0].is_open = false;
-        tidy(w);
+        tidy(net, w);
         return 0;
     }
     w->end[1].is_open = true;

@@ -17,7 +17,7 @@
 #include "shm/shm.h"
 #include "wire/system.h"
 
-enum { NET_NODES = 6, NET_WIRES = 1024, NET_NAMES = 512, NET_RAW = -1 };
+enum { NET_NODES = 6, NET_WIRES = 256, NET_NAMES = 512, NET_RAW = -1 };
 
 struct net_ref { char node[NODE_ID_MAX + 1]; uint64_t incarnation, serial; uint32_t generation; uint16_t slot; };
 struct net_name { char text[256]; int scope; bool is_held; struct net_ref holder; };
@@ -49,14 +49,14 @@ struct net_end {
     bool is_open, is_proved, got_shutdown, has_fin;
     uint64_t close_at;                       /* its own wish to close comes true then; 0 = none */
     struct net_item *first, *last;           /* on the way to it */
-    uint8_t rx[2048]; size_t rx_len;
+    uint8_t rx[1024]; size_t rx_len;
 };
 struct net_wire { bool is_used; struct net_end end[2]; };
 
 struct net {
     unsigned count;
     struct net_node nodes[NET_NODES];
-    struct net_wire wires[NET_WIRES];
+    struct net_wire wires[NET_WIRES]; unsigned wire_top;     /* none in use from there on */
     bool cut[NET_NODES][NET_NODES];          /* [from][to] */
     bool is_refusing[NET_NODES];             /* dials to it are refused by its port */
     char alias[128]; int alias_node;         /* another address of a node */
@@ -65,6 +65,7 @@ struct net {
     unsigned faults;
     char fault[256];
     int (*drop)(struct net *net, int from, int to, uint8_t kind);            /* 1 = lose this message (a fault of ours, for gaps) */
+    void (*tamper)(struct net *net, uint8_t *bytes, size_t len);             /* handshake messages on their way */
     const char *source;                      /* what accept is told; NULL = 127.0.0.1 */
     /* Raw ends: what came for the test. */
     uint8_t raw[4096]; size_t raw_len; int raw_closed; uint64_t raw_closed_ns;

@@ -224,7 +224,7 @@ UNIT(membership, M8_traffic_is_life_and_replaces_light_heartbeats_but_not_full_o
     net_run(net, 2000);
     struct net_node *a = &net->nodes[0], *b = &net->nodes[1];
     uint64_t conn_a = 0, conn_b = 0;
-    for (unsigned i = 0; i < NET_WIRES; i++) {
+    for (unsigned i = 0; i < net->wire_top; i++) {
         for (int side = 0; net->wires[i].is_used && side < 2; side++) {
             if (net->wires[i].end[side].node == 0)
                 conn_a = net->wires[i].end[side].number;
