@@ -110,7 +110,7 @@ nx_call_async(nx_self *self, nx_ref to, nx_value msg, int64_t timeout_ms, uint64
         return NX_EINVAL;
     struct runtime *rt = r->rt;
     struct envelope e;
-    struct async *a;
+    struct async *a = NULL;
     uint64_t deadline_ns;
     const void *bytes;
     size_t len;

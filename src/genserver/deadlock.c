@@ -9,6 +9,9 @@
  * A cycle is complete when its last call arrives, and then all its other handlers are parked already; so it is enough to follow the chain from each call that
  * arrives at a server whose handler waits. A link of the chain counts only while the callee still works for that call, handles it or has it queued: else a
  * reply is on its way, and there is no cycle.
+ *
+ * The call that ends so is taken back from the mailbox where it is queued: run later, for nobody, it would go round the circle again. A probe whose link is
+ * its own beginning says that to another worker.
  */
 #include "genserver/genserver_priv.h"
 
@@ -62,8 +65,19 @@ describe(struct runtime *rt, const struct server *first, char *out, size_t size)
     }
 }
 
+static void send_probe(struct runtime *rt, const struct wait *w, struct sys_probe *p);
+
 static void
-found(struct runtime *rt, struct server *s)
+take_back(struct runtime *rt, uint64_t serial, uint64_t call_id)
+{
+    struct server *s = server_find(rt, serial);
+    struct msg *m = s != NULL ? mailbox_take_call(&s->mailbox, call_id) : NULL;
+    if (m != NULL)
+        msg_free(&m);
+}
+
+static void
+found(struct runtime *rt, struct server *s, struct sys_probe *p)
 {
     struct wait *w = s->wait;
     char text[BASE_ERROR_TEXT] = "", ref[NX_REF_TEXT_MAX];
@@ -71,6 +85,10 @@ found(struct runtime *rt, struct server *s)
     if (nx_ref_text(w->to, ref, sizeof ref) != 0)
         ref[0] = '\0';
     (void)failure_set(w->runner, NX_EDEADLOCK, ref, "call cycle: %.460s", text);
+    if (w->target.slot == rt->config.slot)
+        take_back(rt, w->target.serial, w->call_id);
+    else
+        send_probe(rt, w, p);         /* p->call_id is w->call_id */
     invoke_finish(rt, w, NX_EDEADLOCK);
 }
 
@@ -97,7 +115,7 @@ follow(struct runtime *rt, struct server *s, struct sys_probe *p)
         if (w == NULL || w->target.node != 0)
             return;
         if (w->call_id == p->call_id) {
-            found(rt, s);
+            found(rt, s, p);
             return;
         }
         if (w->target.slot != rt->config.slot) {
@@ -132,7 +150,11 @@ deadlock_probe(struct runtime *rt, uint16_t from_slot, const struct envelope *e,
         stats_add(rt->stats, bad_messages, 1);
         return;
     }
-    struct server *s = e->generation == rt->config.generation ? server_find(rt, e->serial) : NULL;
-    if (s != NULL && works_for(s, e->call_id))
+    if (e->generation != rt->config.generation)
+        return;
+    struct server *s = server_find(rt, e->serial);
+    if (p.call_id == e->call_id)
+        take_back(rt, e->serial, e->call_id);
+    else if (s != NULL && works_for(s, e->call_id))
         follow(rt, s, &p);
 }

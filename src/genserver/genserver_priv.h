@@ -59,6 +59,7 @@ void msg_free(struct msg **m);
 void mailbox_put(struct mailbox *box, struct msg *m);
 void mailbox_put_first(struct mailbox *box, struct msg *m);
 struct msg *mailbox_take(struct mailbox *box);                       /* NULL if empty */
+struct msg *mailbox_take_call(struct mailbox *box, uint64_t call_id);  /* a call of this node, from anywhere in the queue */
 bool mailbox_has_room(const struct mailbox *box, size_t len, uint32_t max_messages, uint64_t max_bytes);
 
 /* ---------------------------------------------------------------- servers (server.c) */

@@ -84,6 +84,27 @@ mailbox_take(struct mailbox *box)
     return m;
 }
 
+struct msg *
+mailbox_take_call(struct mailbox *box, uint64_t call_id)
+{
+    struct msg *before = NULL;
+    for (struct msg *m = box->first; m != NULL; before = m, m = m->next) {
+        if (m->what != MSG_CALL || m->envelope.node != 0 || m->envelope.call_id != call_id)
+            continue;
+        if (before != NULL)
+            before->next = m->next;
+        else
+            box->first = m->next;
+        if (box->last == m)
+            box->last = before;
+        m->next = NULL;
+        box->count--;
+        box->bytes -= weight(m);
+        return m;
+    }
+    return NULL;
+}
+
 bool
 mailbox_has_room(const struct mailbox *box, size_t len, uint32_t max_messages, uint64_t max_bytes)
 {
