@@ -229,13 +229,16 @@ control_new(const struct control_config *config, struct control **out, struct ba
 void
 control_stop(struct control *c, uint64_t deadline_ns, void (*done)(void *arg), void *arg)
 {
-    nx_assert(!c->is_stopping);
-    c->is_stopping = true;
-    c->stop_done = done;
-    c->stop_arg = arg;
-    stop_accepting(c);
-    list_each_safe(it, next, &c->sessions)
-        session_stop(list_item(it, struct session, link));
+    if (!c->is_stopping) {                 /* told again: only the deadline is another */
+        c->is_stopping = true;
+        c->stop_done = done;
+        c->stop_arg = arg;
+        stop_accepting(c);
+        list_each_safe(it, next, &c->sessions)
+            session_stop(list_item(it, struct session, link));
+    }
+    if (c->is_stopped)
+        return;
     if (loop_timer_set(c->config.loop, &c->stop_timer, deadline_ns) != 0)
         on_stop_deadline(c);               /* without a timer nobody can be waited for */
     control_check_stopped(c);

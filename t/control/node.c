@@ -37,6 +37,7 @@ struct peer {
     struct mesh *mesh;
     uint64_t serial;
     bool is_asleep, is_subscribed;
+    struct envelope late;                  /* a start that is answered when it is taken back */
     struct loop_defer dying;
 };
 
@@ -112,17 +113,9 @@ on_call(struct peer *p, const struct envelope *e, const uint8_t *body)
 }
 
 static void
-on_spawn(struct peer *p, const struct envelope *e, const uint8_t *body)
+say_started(struct peer *p, const struct envelope *e)
 {
-    struct sys_spawn in;
     struct buf b;
-    MUST(sys_spawn_decode(body, e->body_len, &in, NULL) == 0);
-    if (is_word(in.args.at, in.args.len, "hang"))
-        return;
-    if (is_word(in.args.at, in.args.len, "fail")) {
-        say_error(p, e, NX_EINIT, 7, "echo", "init failed: no disk");
-        return;
-    }
     struct sys_spawn_reply out = { .ref = { .incarnation = e->node != 0 ? NODE_PEER_LIFE : NODE_SELF_LIFE, .serial = ++p->serial, .generation = 1,
                                             .slot = e->node != 0 ? 0 : p->slot } };
     (void)snprintf(out.ref.node, sizeof out.ref.node, "%s", e->node != 0 ? NODE_PEER : NODE_SELF);
@@ -130,6 +123,29 @@ on_spawn(struct peer *p, const struct envelope *e, const uint8_t *body)
     MUST(sys_spawn_reply_encode(&out, &b) == 0);
     say(p, e, KIND_SPAWN_REPLY, buf_data(&b), buf_len(&b));
     buf_fini(&b);
+}
+
+static void
+on_spawn(struct peer *p, const struct envelope *e, const uint8_t *body)
+{
+    struct sys_spawn in;
+    MUST(sys_spawn_decode(body, e->body_len, &in, NULL) == 0);
+    if (is_word(in.args.at, in.args.len, "fail"))
+        say_error(p, e, NX_EINIT, 7, "echo", "init failed: no disk");
+    else if (is_word(in.args.at, in.args.len, "late"))
+        p->late = *e;
+    else if (!is_word(in.args.at, in.args.len, "hang"))
+        say_started(p, e);
+}
+
+/* A start answered just when it was given up. */
+static void
+on_cancel(struct peer *p, const struct envelope *e)
+{
+    atomic_fetch_add(&p->world->seen->cancels, 1);
+    if (p->late.call_id == e->call_id && p->late.call_id != 0)
+        say_started(p, &p->late);
+    p->late.call_id = 0;
 }
 
 static void
@@ -157,7 +173,7 @@ on_worker_message(void *arg, uint16_t from_slot, const struct envelope *e, const
     case KIND_CAST: atomic_fetch_add(&p->world->seen->casts, 1); break;
     case KIND_SPAWN: on_spawn(p, e, body); break;
     case KIND_SPAWN_ACK: atomic_fetch_add(&p->world->seen->acks, 1); break;
-    case KIND_SPAWN_CANCEL: atomic_fetch_add(&p->world->seen->cancels, 1); break;
+    case KIND_SPAWN_CANCEL: on_cancel(p, e); break;
     case KIND_STOP: say(p, e, KIND_REPLY, &nil, 1); break;
     case KIND_LIST: on_list(p, e); break;
     default: base_abort("a kind that the gate sends", __FILE__, __LINE__);

@@ -3,7 +3,7 @@
  * workers and a link worker that answer as the tests want.
  *
  * What a worker does with a call: echoes its body, but for these strings: "hang" (never), "fail" (NX_EAPP 42), "garbage" (broken bytes), "die" (its pipes close).
- * A start: args "hang" and "fail" likewise, else a ref. The link worker registers in the real registry; the name "taken" belongs to another.
+ * A start: args "hang" and "fail" likewise, "late" is answered when it is taken back, else a ref. The link worker registers in the real registry; the name "taken" belongs to another.
  */
 #ifndef NOEXD_T_CONTROL_NODE_H
 #define NOEXD_T_CONTROL_NODE_H
