@@ -113,13 +113,13 @@ control_deliver(struct control *c, uint16_t from_slot, const struct envelope *e,
             return;
         stats_add(c->stats, calls_late, 1);
         if (e->kind == KIND_SPAWN_REPLY)
-            start_late(c, e, body);
+            request_start_late(c, e, body);
     } else if (is_link && e->kind == KIND_NODE_EVENT) {
-        events_node(c, e, body);
+        control_events_node(c, e, body);
     } else if (is_link && e->kind == KIND_REGISTRY_EVENT) {
-        events_registry(c, e, body);
+        control_events_registry(c, e, body);
     } else if (is_link && e->kind == KIND_OWNER_READY) {
-        events_owner_ready(c);
+        control_events_owner_ready(c);
     } else if (envelope_is_request(e->kind)) {
         struct sys_error error = { .code = NX_ENOSERVER };
         struct buf out;
@@ -136,7 +136,7 @@ void
 control_process_gone(struct control *c, uint16_t slot, uint32_t generation)
 {
     if (slot == SLOT_LINK) {
-        events_link_gone(c);
+        control_events_link_gone(c);
         /* Without it no node can be reached, and no answer of one can arrive. */
         for (uint32_t i = 1; i < nodes_count(control_nodes(c)); i++) {
             /* Sessions are compared in a circle: "this one or older" is one half of it, and these are both halves. */
@@ -189,7 +189,7 @@ control_free(struct control **control)
     loop_timer_cancel(c->config.loop, &c->stop_timer);
     loop_undefer(&c->stop_defer);
     loop_remove_hook(c->config.loop, &c->hook);
-    events_close(c);
+    control_events_close(c);
     free(c);
 }
 
@@ -212,7 +212,7 @@ control_new(const struct control_config *config, struct control **out, struct ba
     loop_timer_init(&c->accept_again, on_accept_again, c);
     loop_timer_init(&c->stop_timer, on_stop_deadline, c);
     loop_add_hook(config->loop, &c->hook);
-    int err = events_open(c, why);
+    int err = control_events_open(c, why);
     if (err == 0 && config->listen_fd >= 0) {
         c->accept_event = event_new(loop_borrow_base(config->loop), config->listen_fd, EV_READ | EV_PERSIST, on_accept, c);
         if (c->accept_event == NULL || event_add(c->accept_event, NULL) != 0)

@@ -187,7 +187,7 @@ void request_error_from(const struct envelope *e, const uint8_t *body, struct ba
 /* From here on it counts as a call or a start: initiated now, and resolved, rejected or timed out at its end. */
 void request_count(struct request *r, enum request_count count);
 void request_undo_start(struct request *r, uint64_t call_id, const struct call_target *target);   /* methods_servers.c: nobody wants that start any more */
-void start_late(struct control *c, const struct envelope *e, const uint8_t *body);      /* its answer came when it had been given up */
+void request_start_late(struct control *c, const struct envelope *e, const uint8_t *body);      /* its answer came when it had been given up */
 void request_fan_cancel(struct request *r);                       /* methods_list.c */
 /* Index in the node table of a node id; 0 = this one, also for an empty text. NX_EINVAL, NX_ENODE. */
 int  control_find_node(struct control *c, struct rpc_slice id, uint32_t *index, struct base_error *why);
@@ -213,22 +213,22 @@ void method_stats(struct request *r, const struct params *p);
 void method_events(struct request *r, const struct params *p);    /* events.c */
 
 /* Find a name: scope 0 = local, then global. 0, NX_ENONAME, NX_EINVAL, NX_EBUSY, with the text. */
-int  names_find(struct control *c, int scope, struct rpc_slice name, nx_ref *out, struct base_error *why);
-int  names_check(struct rpc_slice name, struct base_error *why);
+int  control_names_find(struct control *c, int scope, struct rpc_slice name, nx_ref *out, struct base_error *why);
+int  control_names_check(struct rpc_slice name, struct base_error *why);
 /* Live entries: local, global of this node, global of other nodes. */
 struct names_count { uint64_t local, own, remote; };
-void names_count(struct control *c, struct names_count *out);
+void control_names_count(struct control *c, struct names_count *out);
 /* The map of an entry: {name, scope, ref, node, priority, registeredAt}. */
-int  names_pack(struct control *c, const struct registry_entry *e, nx_packer *out);
+int  control_names_pack(struct control *c, const struct registry_entry *e, nx_packer *out);
 
 /* ---------------------------------------------------------------- events (events.c) */
 
-int  events_open(struct control *c, struct base_error *why);
-void events_close(struct control *c);
-void events_node(struct control *c, const struct envelope *e, const uint8_t *body);
-void events_registry(struct control *c, const struct envelope *e, const uint8_t *body);
-void events_owner_ready(struct control *c);
-void events_link_gone(struct control *c);
-void events_forget(struct session *s);                 /* it has gone */
+int  control_events_open(struct control *c, struct base_error *why);
+void control_events_close(struct control *c);
+void control_events_node(struct control *c, const struct envelope *e, const uint8_t *body);
+void control_events_registry(struct control *c, const struct envelope *e, const uint8_t *body);
+void control_events_owner_ready(struct control *c);
+void control_events_link_gone(struct control *c);
+void control_events_forget(struct session *s);                 /* it has gone */
 
 #endif

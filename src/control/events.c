@@ -68,7 +68,7 @@ tell_node(struct control *c, uint32_t index, bool is_up, const char *reason, siz
 }
 
 void
-events_node(struct control *c, const struct envelope *e, const uint8_t *body)
+control_events_node(struct control *c, const struct envelope *e, const uint8_t *body)
 {
     struct sys_node_event event;
     if (sys_node_event_decode(body, e->body_len, &event, NULL) != 0 || e->node == 0 || e->node >= c->view_max) {
@@ -281,7 +281,7 @@ sync_names(struct control *c)
 }
 
 void
-events_owner_ready(struct control *c)
+control_events_owner_ready(struct control *c)
 {
     c->events.is_waiting = false;
     c->events.is_subscribed = false;
@@ -299,7 +299,7 @@ events_owner_ready(struct control *c)
 }
 
 void
-events_link_gone(struct control *c)
+control_events_link_gone(struct control *c)
 {
     c->events.is_subscribed = false;
     if (c->events.barrier != 0)
@@ -333,7 +333,7 @@ pack_registry_event(const struct sys_registry_event *e, nx_packer *out)
 }
 
 void
-events_registry(struct control *c, const struct envelope *e, const uint8_t *body)
+control_events_registry(struct control *c, const struct envelope *e, const uint8_t *body)
 {
     struct sys_registry_event event;
     nx_packer p;
@@ -360,7 +360,7 @@ events_registry(struct control *c, const struct envelope *e, const uint8_t *body
 /* ---------------------------------------------------------------- clients */
 
 void
-events_forget(struct session *s)
+control_events_forget(struct session *s)
 {
     struct control *c = s->control;
     bool had_names = (s->events & NX_EVENTS_NAMES) != 0;
@@ -379,7 +379,7 @@ method_events(struct request *r, const struct params *p)
     unsigned events = (params_flag(p, PARAM_NODES, true) ? NX_EVENTS_NODES : 0) | (params_flag(p, PARAM_NAMES, true) ? NX_EVENTS_NAMES : 0);
     request_reply_true(r);
     if ((events & NX_EVENTS_NAMES) == 0)
-        events_forget(s);
+        control_events_forget(s);
     s->events = events;
     if ((events & NX_EVENTS_NODES) != 0)
         snapshot_nodes(s);
@@ -392,7 +392,7 @@ method_events(struct request *r, const struct params *p)
 }
 
 int
-events_open(struct control *c, struct base_error *why)
+control_events_open(struct control *c, struct base_error *why)
 {
     struct nodes_entry entry;
     c->view_max = c->config.conf->nodes_max;
@@ -407,7 +407,7 @@ events_open(struct control *c, struct base_error *why)
 }
 
 void
-events_close(struct control *c)
+control_events_close(struct control *c)
 {
     if (c->events.barrier != 0)
         (void)call_cancel(c->config.calls, c->events.barrier);

@@ -20,7 +20,7 @@ scope_name(int scope)
 }
 
 int
-names_check(struct rpc_slice name, struct base_error *why)
+control_names_check(struct rpc_slice name, struct base_error *why)
 {
     if (utf8_is_name(name.at, name.len))
         return 0;
@@ -35,11 +35,11 @@ find_in(struct control *c, int scope, struct rpc_slice name, struct registry_ent
 }
 
 int
-names_find(struct control *c, int scope, struct rpc_slice name, nx_ref *out, struct base_error *why)
+control_names_find(struct control *c, int scope, struct rpc_slice name, nx_ref *out, struct base_error *why)
 {
     struct registry_entry entry;
     char shown[NX_NAME_MAX + 1];
-    int err = names_check(name, why);
+    int err = control_names_check(name, why);
     if (err != 0)
         return err;
     err = find_in(c, scope != 0 ? scope : NX_LOCAL, name, &entry);
@@ -63,7 +63,7 @@ find_or_fail(struct request *r, const struct params *p, bool is_missing_fine, nx
     struct base_error why = { 0 };
     int scope, err = params_scope(p, PARAM_SCOPE, 0, &scope, &why);
     if (err == 0)
-        err = names_find(request_control(r), scope, p->of[PARAM_NAME].text, out, &why);
+        err = control_names_find(request_control(r), scope, p->of[PARAM_NAME].text, out, &why);
     if (err != 0 && !(is_missing_fine && err == NX_ENONAME))
         request_fail(r, &why);
     return err;
@@ -100,7 +100,7 @@ method_is_registered(struct request *r, const struct params *p)
 }
 
 int
-names_pack(struct control *c, const struct registry_entry *e, nx_packer *out)
+control_names_pack(struct control *c, const struct registry_entry *e, nx_packer *out)
 {
     char text[NX_REF_TEXT_MAX];
     const char *node = nodes_borrow_id(control_nodes(c), e->node);
@@ -132,7 +132,7 @@ walk(struct control *c, const struct filter *f, nx_packer *out, uint32_t *count)
            registry_next(control_registry(c), control_board(c), control_nodes(c), &cursor, &entry) == 1) {
         if (!passes(f, &entry))
             continue;
-        int err = names_pack(c, &entry, out);
+        int err = control_names_pack(c, &entry, out);
         if (err != 0)
             return err;
         ++*count;
@@ -194,7 +194,7 @@ method_names(struct request *r, const struct params *p)
 }
 
 void
-names_count(struct control *c, struct names_count *out)
+control_names_count(struct control *c, struct names_count *out)
 {
     struct registry_entry entry;
     uint64_t cursor = 0;
@@ -259,7 +259,7 @@ method_register(struct request *r, const struct params *p)
     nx_ref ref;
     int scope, err = params_scope(p, PARAM_SCOPE, NX_LOCAL, &scope, &why);
     if (err == 0)
-        err = names_check(name, &why);
+        err = control_names_check(name, &why);
     if (err != 0) {
         request_fail(r, &why);
         return;
@@ -286,7 +286,7 @@ method_unregister(struct request *r, const struct params *p)
     struct buf body;
     int scope, err = params_scope(p, PARAM_SCOPE, NX_LOCAL, &scope, &why);
     if (err == 0)
-        err = names_check(name, &why);
+        err = control_names_check(name, &why);
     if (err != 0) {
         request_fail(r, &why);
         return;

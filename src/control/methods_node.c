@@ -77,7 +77,7 @@ pack_status(struct control *c, nx_packer *out)
         ready += board_get(control_board(c), i, &slot) == 0 && slot.state == BOARD_READY;
     for (uint32_t i = 1; i < known; i++)
         up += nodes_get(control_nodes(c), i, &entry) == 0 && entry.state == NODES_UP;
-    names_count(c, &names);
+    control_names_count(c, &names);
 
     int err = rpc_put_map_head(&out->bytes, 19);
     if (err == 0)
@@ -268,7 +268,7 @@ pack_counters(struct control *c, nx_packer *out)
     struct names_count names;
     struct nodes_entry entry;
     uint64_t peers = 0;
-    names_count(c, &names);
+    control_names_count(c, &names);
     for (uint32_t i = 1; i < nodes_count(control_nodes(c)); i++)
         peers += nodes_get(control_nodes(c), i, &entry) == 0 && entry.state == NODES_UP;
 

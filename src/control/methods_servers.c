@@ -82,7 +82,7 @@ read_name(const struct params *p, struct sys_spawn *out, struct base_error *why)
         return base_error_set(why, NX_EINVAL, "name", "parameter name: needs register = local or global");
     if (!name->is_set && scope != 0)
         return base_error_set(why, NX_EINVAL, "register", "parameter register: needs a name");
-    if (name->is_set && (err = names_check(name->text, why)) != 0)
+    if (name->is_set && (err = control_names_check(name->text, why)) != 0)
         return err;
     out->name = (struct sys_text){ (const char *)name->text.at, name->text.len };
     out->scope = scope;
@@ -182,7 +182,7 @@ request_undo_start(struct request *r, uint64_t call_id, const struct call_target
 }
 
 void
-start_late(struct control *c, const struct envelope *e, const uint8_t *body)
+request_start_late(struct control *c, const struct envelope *e, const uint8_t *body)
 {
     struct sys_spawn_reply reply;
     if (sys_spawn_reply_decode(body, e->body_len, &reply, NULL) == 0)

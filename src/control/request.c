@@ -260,7 +260,7 @@ target_from_text(struct control *c, struct rpc_slice text, nx_ref *out, struct b
 {
     struct wire_ref wire;
     if (text.len == 0 || text.at[0] != '#')
-        return names_find(c, 0, text, out, why);
+        return control_names_find(c, 0, text, out, why);
     int err = wire_ref_from_text((const char *)text.at, text.len, &wire, why);
     return err != 0 ? err : route_ref_from_wire(c->config.route, &wire, out, why);
 }

@@ -346,7 +346,7 @@ session_drop(struct session *s)
     list_remove(&s->ready);
     nx_assert(c->session_count > 0);
     c->session_count--;
-    events_forget(s);
+    control_events_forget(s);
     /* Its own callback may be running. */
     loop_defer(c->config.loop, &s->defer, release, s);
     control_check_stopped(c);
