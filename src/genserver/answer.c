@@ -51,8 +51,8 @@ nx_reply(nx_self *self, nx_from to, nx_value value)
     struct runner *r = runner_of(self);
     if (r == NULL)
         return NX_EINVAL;
-    const void *bytes;
-    size_t len;
+    const void *bytes = NULL;
+    size_t len = 0;
     int err = invoke_bytes(r, value, &bytes, &len);
     if (err == 0)
         (void)answer_value(r->rt, &to, KIND_REPLY, bytes, len, NULL);

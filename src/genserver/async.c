@@ -111,9 +111,9 @@ nx_call_async(nx_self *self, nx_ref to, nx_value msg, int64_t timeout_ms, uint64
     struct runtime *rt = r->rt;
     struct envelope e;
     struct async *a = NULL;
-    uint64_t deadline_ns;
-    const void *bytes;
-    size_t len;
+    uint64_t deadline_ns = 0;
+    const void *bytes = NULL;
+    size_t len = 0;
     if (r->callback == CALLBACK_TERMINATE)
         return failure_set(r, NX_EINVAL, NULL, "terminate is the last callback: no reply can arrive after it");
     int err = invoke_timeout(r, timeout_ms, &deadline_ns);
@@ -145,8 +145,8 @@ nx_cast(nx_self *self, nx_ref to, nx_value msg)
     if (r == NULL)
         return NX_EINVAL;
     struct runtime *rt = r->rt;
-    const void *bytes;
-    size_t len;
+    const void *bytes = NULL;
+    size_t len = 0;
     int err = invoke_bytes(r, msg, &bytes, &len);
     if (err != 0)
         return err;

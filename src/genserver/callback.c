@@ -173,12 +173,14 @@ callback_run(struct runner *r, struct server *s, struct msg *m)
     stats_add(rt->stats, messages, 1);
     if (s->stats_index < STATS_BEHAVIORS_MAX)
         stats_add(rt->stats, behaviors[s->stats_index].messages, 1);
+    r->message = m;
     switch (m->what) {
     case MSG_CALL: run_call(r, s, m); break;
     case MSG_CAST: run_cast(r, s, m); break;
-    case MSG_STOP: run_stop(s, m);    return;
+    case MSG_STOP: run_stop(s, m);    m = NULL; break;
     default:       run_info(r, s, m); break;
     }
+    r->message = NULL;
     msg_free(&m);
 }
 

@@ -141,6 +141,7 @@ struct runner {
     struct list every;                /* in runtime.runners */
     struct runtime *rt;
     struct server *server;            /* whose callback is running or parked here */
+    struct msg *message;              /* that it handles */
     enum callback callback;
     bool zone_used;
     struct value_zone *zone;          /* decoded values, replies, what nx_make made: until the callback returns */

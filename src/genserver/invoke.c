@@ -369,9 +369,9 @@ nx_call(nx_self *self, nx_ref to, nx_value msg, int64_t timeout_ms, nx_value *re
     struct runtime *rt = r->rt;
     struct envelope e;
     struct wait w;
-    uint64_t deadline_ns;
-    const void *bytes;
-    size_t len;
+    uint64_t deadline_ns = 0;
+    const void *bytes = NULL;
+    size_t len = 0;
     int err = invoke_timeout(r, timeout_ms, &deadline_ns);
     if (err == 0)
         err = invoke_bytes(r, msg, &bytes, &len);
@@ -411,7 +411,7 @@ nx_stop(nx_self *self, nx_ref to, nx_reason reason, int64_t timeout_ms)
         return NX_EINVAL;
     struct envelope e;
     struct wait w;
-    uint64_t deadline_ns;
+    uint64_t deadline_ns = 0;
     int err = invoke_timeout(r, timeout_ms, &deadline_ns);
     if (err != 0)
         return err;

@@ -98,7 +98,7 @@ int
 nx_register(nx_self *self, int scope, const char *name, nx_ref ref, int32_t priority)
 {
     struct runner *r = runner_of(self);
-    size_t len;
+    size_t len = 0;
     if (r == NULL)
         return NX_EINVAL;
     int err = check_name(r, scope, false, name, &len);
@@ -109,7 +109,7 @@ int
 nx_unregister(nx_self *self, int scope, const char *name)
 {
     struct runner *r = runner_of(self);
-    size_t len;
+    size_t len = 0;
     if (r == NULL)
         return NX_EINVAL;
     int err = check_name(r, scope, false, name, &len);
@@ -145,7 +145,7 @@ int
 nx_lookup(nx_self *self, int scope, const char *name, nx_ref *out)
 {
     struct runner *r = runner_of(self);
-    size_t len;
+    size_t len = 0;
     if (r == NULL)
         return NX_EINVAL;
     int err = check_name(r, scope, true, name, &len);
@@ -166,7 +166,7 @@ bool
 nx_whereis(nx_self *self, int scope, const char *name, nx_ref *out)
 {
     struct runner *r = runner_of(self);
-    size_t len;
+    size_t len = 0;
     nx_ref ref;
     if (r == NULL || (scope != 0 && scope != NX_LOCAL && scope != NX_GLOBAL) || !names_is_valid(name, &len))
         return false;

@@ -55,6 +55,7 @@ runner_free(struct runner **runner)
     if (r == NULL)
         return;
     drop_held(r);
+    free(r->message);                 /* of a handler that never returned */
     list_remove(&r->link);
     list_remove(&r->every);
     coroutine_free(&r->co);

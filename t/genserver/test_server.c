@@ -3,6 +3,13 @@
  */
 #include "world.h"
 
+/* ThreadSanitizer keeps a megabyte for each stack it is told of. */
+#ifdef __SANITIZE_THREAD__
+enum { UNIT_FIBERS = 300 };
+#else
+enum { UNIT_FIBERS = 10000 };
+#endif
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,7 +153,7 @@ in_terminate(nx_self *self)
 }
 UNIT(server, terminate_may_cast_but_not_wait) { world_run(in_terminate); }
 
-enum { MANY = 10000 };
+enum { MANY = UNIT_FIBERS };
 
 static void
 ten_thousand(nx_self *self)
@@ -162,7 +169,7 @@ ten_thousand(nx_self *self)
             world_pause(self, 1);
     }
     world_pause(self, 1);
-    CU_ASSERT_EQUAL(world_stat("parkedHandlers"), MANY + 1 - 1);
+    CU_ASSERT_EQUAL(world_stat("parkedHandlers"), MANY);
     CU_ASSERT_EQUAL(t->number, MANY);
     CU_ASSERT_EQUAL(nx_call(self, target, world_do(self, count, 0), 1000, NULL), 0);        /* the worker goes on */
     uint64_t until = world_ms() + 8000;
@@ -226,10 +233,11 @@ on_stopped(void *arg)
 }
 
 static struct plan parked_plan;
+static struct puppet *left[2];
 static void
 leave_some(nx_self *self)
 {
-    nx_ref target = world_puppet(self, NULL), waiting = world_puppet(self, NULL);
+    nx_ref target = world_puppet(self, &left[0]), waiting = world_puppet(self, &left[1]);
     parked_plan = (struct plan){ .target = target, .timeout = 60000, .result = 1 };
     CU_ASSERT_EQUAL(nx_cast(self, waiting, world_do(self, call_target, (uint64_t)(uintptr_t)&parked_plan)), 0);
     world_pause(self, 1);
@@ -255,7 +263,7 @@ stop_world(bool drain, uint64_t ms)
     CU_ASSERT_EQUAL(runtime_servers(world.rt), 0);
     CU_ASSERT_EQUAL(parked_plan.result, NX_ECANCELED);
     CU_ASSERT(drain ? world_ms() - began >= ms - 1 : world_ms() - began < 50);
-    world_close();
+    world_discard();
 }
 UNIT(server, an_orderly_stop_waits_for_handlers_until_its_deadline) { stop_world(true, 60); }
 UNIT(server, a_stop_at_once_does_not) { stop_world(false, 5000); }
@@ -270,7 +278,7 @@ UNIT(server, a_stop_without_servers_ends_too)
     while (!is_stopped)
         (void)loop_run(world.loop);
     CU_ASSERT_EQUAL(done, 1);
-    world_close();
+    world_discard();
 }
 
 UNIT(server, a_runtime_is_freed_with_handlers_still_waiting)
@@ -279,5 +287,8 @@ UNIT(server, a_runtime_is_freed_with_handlers_still_waiting)
     world_open(&(struct world_options){ 0 }, 0);
     world_drive(leave_some);
     CU_ASSERT_EQUAL(runtime_servers(world.rt), 2);
-    world_close();
+    world_discard();
+    CU_ASSERT(left[0] != NULL && left[1] != NULL);    /* terminate did not run: the states are still the module's */
+    free(left[0]);
+    free(left[1]);
 }

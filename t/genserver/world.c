@@ -231,8 +231,25 @@ world_open(const struct world_options *o, uint16_t slot)
     must(runtime_new(&config, &world.rt, &why), "runtime", &why);
 }
 
+static void
+on_stopped(void *arg)
+{
+    *(bool *)arg = true;
+    loop_stop(world.loop);
+}
+
 void
 world_close(void)
+{
+    bool is_stopped = false;
+    runtime_stop(world.rt, false, 0, on_stopped, &is_stopped);
+    while (!is_stopped)
+        must(loop_run(world.loop), "loop", NULL);
+    world_discard();
+}
+
+void
+world_discard(void)
 {
     runtime_free(&world.rt);
     calls_free(&world.calls);

@@ -52,7 +52,8 @@ struct world_options { uint32_t workers, mailbox_messages, max_parked, max_serve
 void world_shm(const struct world_options *o);
 /* The rest, for one slot. */
 void world_open(const struct world_options *o, uint16_t slot);
-void world_close(void);
+void world_close(void);                                                /* stops its servers first */
+void world_discard(void);                                              /* without a word to them */
 /* All of it with one worker, run `test` in a driver, and close. */
 void world_run(void (*test)(nx_self *self));
 void world_run_with(const struct world_options *o, void (*test)(nx_self *self));
