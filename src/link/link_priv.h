@@ -14,28 +14,33 @@
 struct event;
 struct evdns_base;
 struct evutil_addrinfo;
+struct resolve;
 
 enum {
     LINK_SLOTS = SLOT_WORKERS_MAX + 2,             /* workers, gate, link worker */
     LINK_SOFT = 8 << 20, LINK_HARD = 64 << 20,     /* bytes queued for one peer */
     LINK_STALL_S = 10,                             /* without acknowledged progress: the link closes */
     LINK_FRAME_S = 30,                             /* one frame must be whole by then */
-    LINK_BATCH = 256 * 1024,                       /* sealed bytes above which pieces wait for the socket */
+    LINK_BATCH = 256 * 1024,                       /* sealed bytes above which messages wait in their streams for the socket */
+    LINK_FLUSH = 1 << 20,                          /* written by one connection before others have their turn */
     LINK_READ = 256 * 1024, LINK_READS_PER_TURN = 4,
     LINK_CLOSE_MS = 1000,                          /* a closing connection has that long to write its last bytes */
-    LINK_PONGS_PER_S = 10
+    LINK_KEY_S = 24 * 3600,                        /* a new key at least that often, or after LINK_KEY_BYTES */
+    LINK_LOGS_PER_S = 10, LINK_PONGS_PER_S = 10
 };
+
+#define LINK_KEY_BYTES (UINT64_C(1) << 40)
 
 enum conn_state {
     CONN_RESOLVING, CONN_CONNECTING,               /* dialled */
     CONN_HANDSHAKE,                                /* bytes go to cluster/ */
-    CONN_FRAMES,                                   /* proved: frames; user messages only while it is the way to its node */
-    CONN_CLOSING,                                  /* writes what is queued, reads nothing */
+    CONN_FRAMES,                                   /* proved: frames; messages of processes only while it is the way to its node */
+    CONN_CLOSING,                                  /* writes what is queued; with a close frame it reads, and drops, until the peer has closed too */
     CONN_DEAD                                      /* reported and freed at the end of the turn */
 };
 
-/* A message that cannot go into the batch yet: too large for one frame, or behind one that is. */
-struct waiting { struct list link; struct envelope e; size_t at; uint8_t body[]; };
+/* A message that cannot go into the batch yet: too large for one frame, behind one that is, or the socket does not keep up. */
+struct waiting { struct list link; struct envelope e; size_t at; uint16_t stream; uint8_t body[]; };
 
 struct conn {
     struct list link;                              /* in link_worker.conns */
@@ -44,10 +49,13 @@ struct conn {
     enum conn_state state;
     int fd;
     struct event *read_event, *write_event;
-    struct evdns_getaddrinfo_request *resolving;
+    struct resolve *resolve;                       /* dialled: the question to the name servers, NULL = none is open */
+    struct evutil_addrinfo *addresses, *address;   /* dialled: the answer, and the one to be tried next */
     bool is_writing, is_dialled;
-    bool is_paused;                                /* proved, not yet the way, and its next frame has messages */
     bool is_delayed;                               /* closing: not before the timer, written or not */
+    bool is_shut;                                  /* closing: all is written, the peer's end is awaited */
+    bool has_close_frame;                          /* closing: the close frame is the end of `out`, or has left it */
+    uint8_t close_frame;                           /* closing: to be put when the streams are empty; 0 = none */
     char peer[96];                                 /* for the log: node id dialled, or the source address */
     struct buf in, out;
     struct frame_sealer *sealer;
@@ -59,9 +67,10 @@ struct conn {
     unsigned next_stream;
     enum nodes_reason close_reason;                /* what cluster_closed is told */
     struct loop_timer timer;                       /* connecting: give up; closing: close; else: progress */
-    uint64_t acked_bytes, written_bytes, progress_at_ns, frame_since_ns;
+    uint64_t acked_bytes, written_bytes, progress_at_ns, frame_since_ns, key_since_ns;
     uint64_t pong_second; uint32_t pongs;
-    uint64_t messages_in, messages_out, bytes_in, frames_in, frames_out;
+    uint64_t messages_in, messages_out, bytes_in;
+    uint64_t told_in, told_out, told_bytes_in, told_bytes_out;      /* as far as they stand in the node table */
 };
 
 struct link_worker {
@@ -79,14 +88,14 @@ struct link_worker {
     uint64_t next_id;
     int listen_fd, reserve_fd;
     struct event *accept_event;
-    struct loop_timer accept_timer, tick_timer;
-    struct log_gate accept_gate, drop_gate;
+    struct loop_timer accept_timer, tick_timer, stop_timer;
+    struct log_gate accept_gate, drop_gate, close_gate, lost_gate;
     struct loop_hook report_hook, flush_hook, tick_hook;
     uint32_t events[LINK_SLOTS];                   /* what each process subscribed to */
     uint32_t spawn_next;                           /* where the next spawn for any worker looks first */
     uint64_t skipped;                              /* messages of kinds from the future */
     struct buf scratch;
-    bool is_stopping;
+    bool is_stopping, is_freeing;
     uint64_t stop_deadline_ns;
     void (*stop_done)(void *arg);
     void *stop_arg;
@@ -109,20 +118,26 @@ link_slot_index(uint16_t slot)
 struct conn *conn_new(struct link_worker *l, int fd, bool is_dialled, const char *peer);      /* owns fd (may be -1); NULL: out of memory, fd closed */
 void conn_free(struct conn *c);
 struct conn *conn_find(struct link_worker *l, uint64_t id);
-int  conn_watch(struct conn *c);                                                               /* its fd is connected: read events */
+int  conn_watch(struct conn *c);                                                               /* its fd is connected, or connecting */
 void conn_fail(struct conn *c, enum nodes_reason reason);                                      /* dead at the end of the turn */
+void conn_protocol_error(struct conn *c, const char *text);                                    /* the same, with a log line, counted */
 void conn_start_frames(struct conn *c, const uint8_t *send_key, const uint8_t *recv_key);
-void conn_put_raw(struct conn *c, const uint8_t *bytes, size_t len);
-/* One message into the batch of this turn. from_slot names the stream. NX_EBUSY: over the soft bound (requests and casts only). */
-int  conn_put(struct conn *c, uint16_t from_slot, const struct envelope *e, const void *body);
 void conn_close(struct conn *c, int reason, uint32_t delay_ms);
+
+/* outbox.c */
+void conn_put_raw(struct conn *c, const uint8_t *bytes, size_t len);
+/* One message into the batch of this turn. from_slot names the stream. NX_EBUSY: over the soft bound (requests and casts only); NX_ENODE: it is closing;
+ * NX_ETOOBIG; NX_EBADMSG: not one for a peer; NX_ENOMEM. */
+int  conn_put(struct conn *c, uint16_t from_slot, const struct envelope *e, const void *body);
+int  conn_put_control(struct conn *c, enum frame_type type, const uint8_t *payload, size_t len);     /* otherwise the connection has failed */
 void conn_flush(struct conn *c);
-void conn_resume(struct conn *c);                                                              /* it has become the way: read what waited */
 size_t conn_queued(const struct conn *c);
+void conn_drop_waiting(struct conn *c);
 
 /* dial.c */
 uint64_t dial_start(struct link_worker *l, const struct node_id *to);
-void dial_cancel(struct conn *c);
+void dial_next(struct conn *c);                                                                /* connect to its next address; fails it if there is none */
+void dial_forget(struct conn *c);                                                              /* question and answers; it is being freed */
 
 /* accept.c */
 int  accept_start(struct link_worker *l, struct base_error *why);
