@@ -175,6 +175,8 @@ make_parts(struct cluster *c)
     if (err == 0)
         err = strtable_new(&c->servers);
     if (err == 0)
+        err = strtable_new(&c->unsettled);
+    if (err == 0)
         err = guests_init(&c->guests);
     if (err == 0)
         err = timer_init(c, &c->sweeper, claims_sweep);
@@ -204,6 +206,8 @@ cluster_new(const struct cluster_config *config, struct cluster_time t, struct c
     buf_init(&c->body, BODY_MAX);
     c->now_ns = t.now_ns;
     c->wall_ms = t.wall_ms;
+    uint64_t age_ms = t.now_ns > config->started_ns ? (t.now_ns - config->started_ns) / CLOCK_NS_PER_MS : 0;
+    c->born_wall_ms = t.wall_ms > age_ms ? t.wall_ms - age_ms : 0;
     int err = copy_config(c, config);
     if (err == 0)
         err = make_parts(c);
@@ -265,7 +269,7 @@ cluster_free(struct cluster **cp)
         conn_free(c, list_item(it, struct conn, all));
     if (c->names != NULL && c->servers != NULL)
         free_claims(c);
-    if (c->losses_by_key != NULL)
+    if (c->losses_by_key != NULL && c->unsettled != NULL)
         conflict_fini(c);
     peers_each(p, c)
         peer_free(c, p);
@@ -273,6 +277,7 @@ cluster_free(struct cluster **cp)
     guests_fini(&c->guests);
     strtable_free(&c->names);
     strtable_free(&c->servers);
+    strtable_free(&c->unsettled);
     table_free(&c->losses_by_key);
     table_free(&c->conns_by_number);
     registry_writer_close(&c->writer);

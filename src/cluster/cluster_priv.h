@@ -210,6 +210,7 @@ struct loss {
     struct list all, own;
     uint64_t key, expires_ns, removal_sequence;
     struct claim claim;                      /* name pointer unused */
+    bool is_told; struct loss *next_unsettled;       /* not told: of the same name, in cluster.unsettled */
     uint8_t len; char text[];
 };
 
@@ -237,6 +238,8 @@ void event_synced(struct cluster *c, const struct peer *p);
 int  conflict_order(const struct cluster *c, const struct claim *a, const struct claim *b);
 void conflict_settle(struct cluster *c, struct name *name, struct claim *fresh);
 bool conflict_tell(struct cluster *c, const struct name *name, const struct claim *winner, const struct claim *loser);
+void conflict_lost(struct cluster *c, const char *text, size_t len, const struct claim *lost);
+void conflict_settle_known(struct cluster *c, const struct name *name);
 void conflict_forget(struct cluster *c, const struct claim *claim);
 void conflict_expire(struct cluster *c);
 void conflict_fini(struct cluster *c);
@@ -251,6 +254,7 @@ enum { CHANGES_MAX = 256, PAGE_BYTES = 58 * 1024 };
 struct change { struct sys_entry entry; char name[256]; };
 
 void replication_add(struct cluster *c, const struct claim *claim, bool is_removal, uint64_t sequence);
+void replication_add_lost(struct cluster *c, const struct claim *claim, uint64_t removal_sequence);
 void replication_flush(struct cluster *c);
 void replication_peer_up(struct cluster *c, struct peer *p);
 void replication_peer_down(struct cluster *c, struct peer *p);
@@ -267,6 +271,7 @@ struct cluster {
     struct node_id *seeds;
     uint8_t tag[8];
     uint64_t now_ns, wall_ms;                /* of the input in progress */
+    uint64_t born_wall_ms;                   /* when this life of the node began */
     uint64_t interval_ns;
     bool is_leaving;
 
@@ -295,6 +300,7 @@ struct cluster {
     struct list overflow;                    /* names whose holder did not fit */
     struct timer sweeper;
     struct table *losses_by_key;
+    struct strtable *unsettled;
     struct list losses, own_losses;
     uint32_t loss_count;
     uint32_t full_warned;                    /* percent at which the last warning was given */

@@ -8,7 +8,9 @@
  * Every node knows the claim of each node that it is connected to, and decides alone by the same order, so all come to the same winner without a
  * word. The loser's own node withdraws its claim, as a removal of its own; until that arrives the others keep the losing claim
  * aside: should the winner go first, the loser that has not heard of it is still the rightful holder.
- * A conflict is told once for each losing claim (node, life, sequence number), also if the two meet again before the withdrawal.
+ * A conflict is told once for each losing claim (node, life, time of registration), also if the two meet again before the withdrawal. A node may
+ * learn of the withdrawal before it learns of the winner: therefore a lost claim is not withdrawn by a plain removal but by a pair, the claim
+ * once more and its removal, and who does not know the winner yet keeps the loss unsettled until it does.
  */
 #include "cluster/cluster_priv.h"
 
@@ -66,13 +68,42 @@ loss_key(const struct claim *claim)
 
     wire_put32(bytes, claim->node);
     wire_put64(bytes + 4, claim->incarnation);
-    wire_put64(bytes + 12, claim->sequence);
+    wire_put64(bytes + 12, claim->registered_at_ms);         /* a node never gives the same twice */
     return table_hash(0, bytes, sizeof bytes);
+}
+
+/* Losses whose winner is not known yet, in a chain for each name. */
+static void
+unsettled_put(struct cluster *c, struct loss *loss)
+{
+    loss->next_unsettled = strtable_get(c->unsettled, loss->text, loss->len);
+    if (strtable_put(c->unsettled, loss->text, loss->len, loss) != 0)
+        loss->next_unsettled = NULL;         /* out of memory: it will not be told */
+}
+
+static void
+unsettled_take(struct cluster *c, struct loss *loss)
+{
+    struct loss *first = strtable_get(c->unsettled, loss->text, loss->len), *prev = NULL;
+
+    for (struct loss *at = first; at != NULL; prev = at, at = at->next_unsettled) {
+        if (at != loss)
+            continue;
+        if (prev != NULL)
+            prev->next_unsettled = loss->next_unsettled;
+        else if (loss->next_unsettled != NULL)
+            (void)strtable_put(c->unsettled, loss->text, loss->len, loss->next_unsettled);   /* replaces: needs no memory */
+        else
+            (void)strtable_take(c->unsettled, loss->text, loss->len);
+        loss->next_unsettled = NULL;
+        return;
+    }
 }
 
 static void
 loss_free(struct cluster *c, struct loss *loss)
 {
+    unsettled_take(c, loss);
     replication_loss_gone(c, loss);
     list_remove(&loss->all);
     if (list_is_linked(&loss->own))
@@ -110,18 +141,18 @@ conflict_fini(struct cluster *c)
 
 /* Remembering is best effort: without memory for it the worst is a second event for one conflict. */
 static struct loss *
-loss_new(struct cluster *c, const struct name *name, const struct claim *claim)
+loss_new(struct cluster *c, const char *text, size_t len, const struct claim *claim)
 {
     if (c->loss_count >= registry_capacity(c->config.registry) && !list_is_empty(&c->losses))
         loss_free(c, list_item(c->losses.next, struct loss, all));
-    struct loss *loss = calloc(1, sizeof *loss + name->len);
+    struct loss *loss = calloc(1, sizeof *loss + len);
     if (loss == NULL)
         return NULL;
     loss->key = loss_key(claim);
     loss->claim = *claim;
     loss->expires_ns = cluster_after_ms(c, LOSS_KEPT_MS);
-    loss->len = name->len;
-    memcpy(loss->text, name->text, name->len);
+    loss->len = (uint8_t)len;
+    memcpy(loss->text, text, len);
     list_init(&loss->own);
     if (table_put(c->losses_by_key, loss->key, loss) != 0) {
         free(loss);
@@ -136,9 +167,16 @@ loss_new(struct cluster *c, const struct name *name, const struct claim *claim)
 bool
 conflict_tell(struct cluster *c, const struct name *name, const struct claim *winner, const struct claim *loser)
 {
-    if (table_get(c->losses_by_key, loss_key(loser)) != NULL)
+    struct loss *loss = table_get(c->losses_by_key, loss_key(loser));
+
+    if (loss != NULL && loss->is_told)
         return false;
-    (void)loss_new(c, name, loser);
+    if (loss != NULL)
+        unsettled_take(c, loss);
+    else
+        loss = loss_new(c, name->text, name->len, loser);
+    if (loss != NULL)
+        loss->is_told = true;
     if (c->config.stats != NULL)
         stats_add(c->config.stats, registry_conflicts, 1);
     log_info("cluster: name conflict name=%.*s winner=%s loser=%s", name->len, name->text, node_text(c, winner->node),
@@ -147,24 +185,58 @@ conflict_tell(struct cluster *c, const struct name *name, const struct claim *wi
     return true;
 }
 
+/* A peer has withdrawn this claim because another node's is better. */
+void
+conflict_lost(struct cluster *c, const char *text, size_t len, const struct claim *lost)
+{
+    struct name *name = name_find(c, REGISTRY_GLOBAL, text, len);
+    struct claim *holder = name != NULL ? name->holder : NULL;
+
+    if (table_get(c->losses_by_key, loss_key(lost)) != NULL)
+        return;
+    if (holder != NULL && !claim_is_dead(c, holder) && conflict_order(c, holder, lost) < 0) {
+        (void)conflict_tell(c, name, holder, lost);
+        return;
+    }
+    struct loss *loss = loss_new(c, text, len, lost);
+    if (loss != NULL)
+        unsettled_put(c, loss);
+}
+
+/* The name has a new holder: perhaps the one that others have lost to. */
+void
+conflict_settle_known(struct cluster *c, const struct name *name)
+{
+    struct loss *loss = strtable_get(c->unsettled, name->text, name->len), *next;
+
+    for (; loss != NULL && name->holder != NULL; loss = next) {
+        next = loss->next_unsettled;
+        if (loss->claim.node != name->holder->node && conflict_order(c, name->holder, &loss->claim) < 0) {
+            struct claim lost = loss->claim;
+            (void)conflict_tell(c, name, name->holder, &lost);
+        }
+    }
+}
+
 /* ---------------------------------------------------------------- two claims meet */
 
-/* Our server loses its name: the winner is committed, the server is told, everyone is told, the peers get the removal. */
+/* Our server loses its name: the winner is committed, the server is told, everyone is told, the peers get the pair. */
 static void
 lose_own(struct cluster *c, struct name *name, struct claim *winner, struct claim *own)
 {
     (void)name_hold(c, name, winner);
     event_own(c, SYS_NAME_LOST, name, own, winner);
     (void)conflict_tell(c, name, winner, own);
-    uint64_t sequence = registry_next_sequence(c->writer);
+    struct claim copy = *own;
+    copy.sequence = registry_next_sequence(c->writer);
+    uint64_t removal_sequence = registry_next_sequence(c->writer);
     struct loss *loss = table_get(c->losses_by_key, loss_key(own));
     if (loss != NULL) {
-        loss->removal_sequence = sequence;
+        loss->removal_sequence = removal_sequence;
         list_push_back(&c->own_losses, &loss->own);
     }
-    struct claim copy = *own;
     claim_unlink(c, own);
-    replication_add(c, &copy, true, sequence);
+    replication_add_lost(c, &copy, removal_sequence);
 }
 
 /* `fresh` is a new claim of a peer to a name that has a holder of another node. */

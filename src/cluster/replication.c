@@ -7,8 +7,8 @@
  *
  * A node's changes carry its sequence number, +1 each. A peer that has come up gets all entries in pages, a page a millisecond so that calls pass between
  * them, and from page 0 on the deltas too: a page speaks of the moment when it was made, so pages and deltas in their order add up to the
- * sender's state. Behind the entries come pairs: a claim that was lost to another node within the last minute, and its removal, so that a
- * node which was away hears of the conflict. What no page and no delta of a round has named is gone when the last page is in.
+ * sender's state. Behind the entries come pairs (conflict.c): claims that were lost to another node within the last minute, so that a node
+ * which was away hears of the conflict. What no page and no delta of a round has named is gone when the last page is in.
  * A gap in the numbers, or a digest that differs, leads to a request for a new sync; until its page 0 deltas are ignored.
  */
 #include "cluster/cluster_priv.h"
@@ -26,9 +26,8 @@ entry_of(const struct claim *claim, const char *text, size_t len)
                                .priority = claim->priority, .serial = claim->serial, .generation = claim->generation, .slot = claim->slot };
 }
 
-/* Call it when the digest already counts the change. */
-void
-replication_add(struct cluster *c, const struct claim *claim, bool is_removal, uint64_t sequence)
+static void
+push(struct cluster *c, const struct claim *claim, bool is_removal, uint64_t sequence)
 {
     struct change *change = &c->changes[c->change_count++];
     const struct name *name = claim->name;
@@ -38,8 +37,31 @@ replication_add(struct cluster *c, const struct claim *claim, bool is_removal, u
     change->entry.is_removal = is_removal;
     change->entry.sequence = sequence;
     c->change_bytes += ENTRY_BYTES + name->len;
-    if (c->change_count == CHANGES_MAX || c->change_bytes > PAGE_BYTES - ENTRY_BYTES - 255)
+}
+
+/* There is always room for two more. */
+static void
+flush_full(struct cluster *c)
+{
+    if (c->change_count > CHANGES_MAX - 2 || c->change_bytes > PAGE_BYTES - 2 * (ENTRY_BYTES + 255))
         replication_flush(c);
+}
+
+/* Call it when the digest already counts the change. */
+void
+replication_add(struct cluster *c, const struct claim *claim, bool is_removal, uint64_t sequence)
+{
+    push(c, claim, is_removal, sequence);
+    flush_full(c);
+}
+
+/* A claim that lost its name to another node: the claim once more and its removal, side by side in one delta, which nothing else ever makes. */
+void
+replication_add_lost(struct cluster *c, const struct claim *claim, uint64_t removal_sequence)
+{
+    push(c, claim, false, claim->sequence);
+    push(c, claim, true, removal_sequence);
+    flush_full(c);
 }
 
 static bool
@@ -287,12 +309,14 @@ take_registration(struct cluster *c, struct peer *p, const struct sys_entry *e)
         name_tidy(c, name);
         return;
     }
-    if (name->holder != NULL) {
+    if (name->holder != NULL)
         conflict_settle(c, name, claim);
-        return;
+    else {
+        (void)name_hold(c, name, claim);
+        event_name(c, SYS_REGISTERED, name, claim, NULL);
     }
-    (void)name_hold(c, name, claim);
-    event_name(c, SYS_REGISTERED, name, claim, NULL);
+    if (name->holder == claim)
+        conflict_settle_known(c, name);
 }
 
 /* Only what it claimed itself, and not what it has claimed since. */
@@ -312,44 +336,74 @@ take_removal(struct cluster *c, struct peer *p, const struct sys_entry *e)
     }
 }
 
-/* A claim that the peer has lost already: here it is news only if its winner stands and nobody has told. */
+/* The pair: a claim that the peer has lost to another node. In a sync it is about the past: who was not alive then has nothing to tell. */
 static void
-take_lost(struct cluster *c, struct peer *p, const struct sys_entry *e, const struct sys_entry *removal)
+take_lost(struct cluster *c, struct peer *p, const struct sys_entry *e, const struct sys_entry *removal, bool is_sync)
 {
     struct name *name = name_find(c, REGISTRY_GLOBAL, e->name.at, e->name.len);
+    struct claim *claim = name != NULL ? name_claim_of(name, p->index) : NULL, lost = claim_of(p, e);
+    bool was_aside = claim != NULL && name->holder != claim;     /* told when it was put aside */
 
-    if (name == NULL)
+    if (claim != NULL && claim->sequence > removal->sequence)
         return;
-    if (name_claim_of(name, p->index) != NULL)
+    if (claim == NULL && is_sync && lost.registered_at_ms < c->born_wall_ms)
+        return;
+    if (claim != NULL)
         take_removal(c, p, removal);
-    else if (name->holder != NULL && !claim_is_dead(c, name->holder)) {
-        struct claim lost = claim_of(p, e);
-        if (conflict_order(c, name->holder, &lost) < 0)
-            (void)conflict_tell(c, name, name->holder, &lost);
+    if (!was_aside)
+        conflict_lost(c, e->name.at, e->name.len, &lost);
+}
+
+/* Entries in their order; a registration waits for the next entry, which may make it a pair. */
+struct intake { struct sys_entry held; bool is_held, is_sync; };
+
+static void
+intake_end(struct cluster *c, struct peer *p, struct intake *in)
+{
+    if (in->is_held)
+        take_registration(c, p, &in->held);
+    in->is_held = false;
+}
+
+static void
+intake_entry(struct cluster *c, struct peer *p, struct intake *in, const struct sys_entry *e)
+{
+    if (in->is_held && e->is_removal && e->name.len == in->held.name.len && memcmp(e->name.at, in->held.name.at, e->name.len) == 0) {
+        in->is_held = false;
+        take_lost(c, p, &in->held, e, in->is_sync);
+        return;
     }
+    intake_end(c, p, in);
+    if (e->is_removal) {
+        if (!in->is_sync)
+            take_removal(c, p, e);
+        return;
+    }
+    in->held = *e;
+    in->is_held = true;
 }
 
 static void
 take_delta(struct cluster *c, struct peer *p, struct sys_entries *entries)
 {
     uint64_t digest = sys_entries_delta(entries)->digest;
+    struct intake in = { .is_sync = false };
     struct sys_entry e;
 
     if (p->replica != REPLICA_READY && p->replica != REPLICA_PAGES)
         return;
     while (sys_entries_next(entries, &e)) {
         if (e.sequence != p->in_sequence + 1) {
+            intake_end(c, p, &in);
             if (e.sequence <= p->in_sequence)
                 cluster_count_bad(c);
             ask(c, p, "sequence numbers do not go on");
             return;
         }
         p->in_sequence = e.sequence;
-        if (e.is_removal)
-            take_removal(c, p, &e);
-        else
-            take_registration(c, p, &e);
+        intake_entry(c, p, &in, &e);
     }
+    intake_end(c, p, &in);
     if (p->replica == REPLICA_READY && digest != p->in_digest && !p->is_over_limit)
         ask(c, p, "digest differs");
 }
@@ -378,8 +432,8 @@ static void
 take_page(struct cluster *c, struct peer *p, struct sys_entries *entries)
 {
     struct sys_sync_head head = *sys_entries_sync(entries);
-    struct sys_entry e, held;
-    bool is_held = false;
+    struct intake in = { .is_sync = true };
+    struct sys_entry e;
 
     if (head.page == 0) {
         p->replica = REPLICA_PAGES;
@@ -395,17 +449,9 @@ take_page(struct cluster *c, struct peer *p, struct sys_entries *entries)
         return;
     }
     p->in_page++;
-    while (sys_entries_next(entries, &e)) {
-        bool is_pair = is_held && e.is_removal && e.name.len == held.name.len && memcmp(e.name.at, held.name.at, e.name.len) == 0;
-        if (is_pair)
-            take_lost(c, p, &held, &e);
-        else if (is_held)
-            take_registration(c, p, &held);
-        is_held = !e.is_removal;
-        held = e;
-    }
-    if (is_held)
-        take_registration(c, p, &held);
+    while (sys_entries_next(entries, &e))
+        intake_entry(c, p, &in, &e);
+    intake_end(c, p, &in);
     if (head.is_last)
         end_round(c, p, head.digest);
 }

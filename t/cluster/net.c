@@ -586,6 +586,7 @@ net_kill_link(struct net *net, int node)
 void
 net_respawn_link(struct net *net, int node)
 {
+    net->nodes[node].is_frozen = false;      /* a new process */
     open_cluster(&net->nodes[node]);
 }
 
