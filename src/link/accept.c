@@ -44,8 +44,7 @@ accept_one(struct link_worker *l, int fd, const struct sockaddr_storage *from)
     if (c == NULL)
         return;
     if (cluster_accepted(l->cluster, link_time(l), c->id, source) != 0) {
-        stats_add(l->stats, link_refused, 1);
-        conn_free(c);                        /* cluster/ does not know it */
+        conn_free(c);                        /* cluster/ does not know it, and has counted it */
         return;
     }
     if (conn_watch(c) != 0)
@@ -56,13 +55,15 @@ accept_one(struct link_worker *l, int fd, const struct sockaddr_storage *from)
 static void
 out_of_descriptors(struct link_worker *l)
 {
-    (void)close(l->reserve_fd);
-    int fd = accept4(l->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    if (l->reserve_fd >= 0)
+        (void)close(l->reserve_fd);
+    int fd = accept4(l->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0)
         (void)close(fd);
     l->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    (void)event_del(l->accept_event);
-    (void)loop_timer_set(l->loop, &l->accept_timer, loop_now_ns(l->loop) + PAUSE_MS * CLOCK_NS_PER_MS);
+    /* Without the timer nobody would come back: rather be called again at once. */
+    if (loop_timer_set(l->loop, &l->accept_timer, loop_now_ns(l->loop) + PAUSE_MS * CLOCK_NS_PER_MS) == 0)
+        (void)event_del(l->accept_event);
     if (log_gate_pass(&l->accept_gate, 1))
         log_error("link: out of descriptors: new links wait %d ms; raise the limit of open files", PAUSE_MS);
 }
@@ -92,7 +93,9 @@ on_accept(evutil_socket_t fd, short what, void *arg)
 static void
 on_pause_over(void *arg)
 {
-    (void)event_add(((struct link_worker *)arg)->accept_event, NULL);
+    struct link_worker *l = arg;
+    if (event_add(l->accept_event, NULL) != 0)
+        (void)loop_timer_set(l->loop, &l->accept_timer, loop_now_ns(l->loop) + PAUSE_MS * CLOCK_NS_PER_MS);
 }
 
 int
@@ -101,6 +104,9 @@ accept_start(struct link_worker *l, struct base_error *why)
     loop_timer_init(&l->accept_timer, on_pause_over, l);
     if (l->listen_fd < 0)
         return 0;
+    int flags = fcntl(l->listen_fd, F_GETFL);
+    if (flags < 0 || fcntl(l->listen_fd, F_SETFL, flags | O_NONBLOCK) != 0)
+        return base_error_sys(why, errno, "make the link listener non-blocking", NULL);
     l->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     l->accept_event = event_new(loop_borrow_base(l->loop), l->listen_fd, EV_READ | EV_PERSIST, on_accept, l);
     if (l->reserve_fd < 0 || l->accept_event == NULL || event_add(l->accept_event, NULL) != 0)

@@ -52,10 +52,30 @@ conn_new(struct link_worker *l, int fd, bool is_dialled, const char *peer)
     return c;
 }
 
+/* Its figures since last time, into the node table. */
+static void
+tell_figures(struct conn *c)
+{
+    struct nodes *nodes = shm_nodes(c->l->shm);
+    struct nodes_entry e;
+    if (c->node == 0 || nodes_get(nodes, c->node, &e) != 0)
+        return;
+    e.messages_sent += c->messages_out - c->told_out;
+    e.messages_received += c->messages_in - c->told_in;
+    e.bytes_sent += c->written_bytes - c->told_bytes_out;
+    e.bytes_received += c->bytes_in - c->told_bytes_in;
+    nodes_put(nodes, c->node, &e);
+    c->told_out = c->messages_out;
+    c->told_in = c->messages_in;
+    c->told_bytes_out = c->written_bytes;
+    c->told_bytes_in = c->bytes_in;
+}
+
 void
 conn_free(struct conn *c)
 {
     struct link_worker *l = c->l;
+    tell_figures(c);
     dial_forget(c);
     if (c->node != 0 && l->by_node[c->node] == c)
         l->by_node[c->node] = NULL;
@@ -294,25 +314,6 @@ conn_start_frames(struct conn *c, const uint8_t *send_key, const uint8_t *recv_k
 }
 
 /* ---------------------------------------------------------------- time and the end */
-
-/* Its figures since last time, into the node table. */
-static void
-tell_figures(struct conn *c)
-{
-    struct nodes *nodes = shm_nodes(c->l->shm);
-    struct nodes_entry e;
-    if (c->node == 0 || nodes_get(nodes, c->node, &e) != 0)
-        return;
-    e.messages_sent += c->messages_out - c->told_out;
-    e.messages_received += c->messages_in - c->told_in;
-    e.bytes_sent += c->written_bytes - c->told_bytes_out;
-    e.bytes_received += c->bytes_in - c->told_bytes_in;
-    nodes_put(nodes, c->node, &e);
-    c->told_out = c->messages_out;
-    c->told_in = c->messages_in;
-    c->told_bytes_out = c->written_bytes;
-    c->told_bytes_in = c->bytes_in;
-}
 
 static void
 renew_key(struct conn *c, uint64_t now)

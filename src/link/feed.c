@@ -26,7 +26,7 @@ static void
 to_process(struct link_worker *l, uint16_t slot, const struct envelope *e, const void *body)
 {
     int err = mesh_put(l->mesh, slot, 0, e, body);
-    if (err != 0 && err != NX_ENOSERVER)
+    if (err != 0 && err != NX_ENOSERVER && log_gate_pass(&l->lost_gate, LINK_LOGS_PER_S))
         log_error("link: event lost slot=%u kind=%u error=%s", slot, e->kind, nx_errname(err));
 }
 
@@ -101,11 +101,8 @@ out_up(void *arg, uint64_t conn, uint32_t node, uint32_t session, bool is_news)
         c->node = node;
         c->session = session;
     }
-    if (is_news) {
-        const char *id = nodes_borrow_id(shm_nodes(l->shm), node);
-        log_info("link: node up node=%s session=%" PRIu32 " peer=%s", id, session, c ? c->peer : "?");
+    if (is_news)
         node_event_to_all(l, node, session, true, NODES_REASON_NONE);
-    }
 }
 
 static void
@@ -118,7 +115,6 @@ out_down(void *arg, uint32_t node, uint32_t session, enum nodes_reason reason)
         c->node = 0;
         pieces_joiner_clear(c->joiner);
     }
-    log_info("link: node down node=%s session=%" PRIu32 " reason=%s", nodes_borrow_id(shm_nodes(l->shm), node), session, nodes_reason_name(reason));
     node_event_to_all(l, node, session, false, reason);
 }
 
@@ -187,15 +183,12 @@ flush_all(void *arg)
 {
     struct link_worker *l = arg;
     bool any_dead = false;
-    for (struct list *it = l->conns.next, *next; it != &l->conns; it = next) {
+    list_each(it, &l->conns) {
         struct conn *c = list_item(it, struct conn, link);
-        next = it->next;
-        if (c->node != 0 && c->is_paused)
-            conn_resume(c);
         conn_flush(c);
         any_dead |= c->state == CONN_DEAD;
     }
-    return any_dead;
+    return any_dead;                 /* reported in the next turn, which does not wait */
 }
 
 static void
@@ -228,6 +221,13 @@ on_tick(void *arg)
     cluster_tick(l->cluster, link_time(l));
 }
 
+/* Only so that there is a turn. */
+static void
+on_stop_deadline(void *arg)
+{
+    (void)arg;
+}
+
 /* ---------------------------------------------------------------- life */
 
 static void
@@ -255,7 +255,6 @@ feed_start(struct link_worker *l, const struct link_config *config, struct base_
     explicit_bzero(c.secrets, sizeof c.secrets);
     if (err != 0)
         return err;
-    loop_timer_init(&l->tick_timer, on_tick, l);
     l->report_hook = (struct loop_hook){ .rank = LOOP_RANK_RUN, .fn = report_dead, .arg = l };
     l->flush_hook = (struct loop_hook){ .rank = LOOP_RANK_FLUSH, .fn = flush_all, .arg = l };
     l->tick_hook = (struct loop_hook){ .rank = LOOP_RANK_LAST, .fn = set_tick, .arg = l };
@@ -265,22 +264,37 @@ feed_start(struct link_worker *l, const struct link_config *config, struct base_
     return 0;
 }
 
+/* Without name servers there are still addresses, and the hosts file: no reason not to start. */
+static struct evdns_base *
+open_resolver(struct loop *loop)
+{
+    struct evdns_base *dns = evdns_base_new(loop_borrow_base(loop), EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+    if (dns != NULL && evdns_base_resolv_conf_parse(dns, DNS_OPTIONS_ALL, "/etc/resolv.conf") != 0)
+        log_info("link: /etc/resolv.conf names no server: nodes are found by address or by the hosts file");
+    return dns;
+}
+
 int
 link_new(const struct link_config *config, struct link_worker **out, struct base_error *why)
 {
     struct link_worker *l = calloc(1, sizeof *l);
-    if (l == NULL)
+    if (l == NULL) {
+        if (config->listen_fd >= 0)
+            (void)close(config->listen_fd);
         return base_error_set(why, NX_ENOMEM, NULL, "out of memory for the link worker");
+    }
     *l = (struct link_worker){ .loop = config->loop, .shm = config->shm, .conf = config->conf, .stats = shm_stats(config->shm, SLOT_LINK), .next_id = 1,
                                .listen_fd = config->listen_fd, .reserve_fd = -1, .nodes_max = config->conf->nodes_max };
     list_init(&l->conns);
+    loop_timer_init(&l->tick_timer, on_tick, l);
+    loop_timer_init(&l->stop_timer, on_stop_deadline, l);
     buf_init(&l->scratch, 2u << 20);
     struct pipe_limits limits = PIPE_LIMITS_DEFAULT;
     limits.max_body = config->conf->max_body;
     struct mesh_config mesh = { .loop = l->loop, .limits = limits, .on_message = forward_from_pipe, .on_gone = on_gone, .arg = l };
     int err = frame_selftest(why);
     if (err == 0 && ((l->by_node = calloc(l->nodes_max, sizeof *l->by_node)) == NULL || table_new(&l->by_id) != 0 || mesh_new(&mesh, &l->mesh) != 0 ||
-                     (l->dns = evdns_base_new(loop_borrow_base(l->loop), EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE)) == NULL))
+                     (l->dns = open_resolver(l->loop)) == NULL))
         err = base_error_set(why, NX_ENOMEM, NULL, "out of memory for the link worker");
     if (err == 0)
         err = feed_start(l, config, why);
@@ -300,6 +314,7 @@ link_free(struct link_worker **link)
     struct link_worker *l = *link;
     if (l == NULL)
         return;
+    l->is_freeing = true;
     accept_stop(l);
     while (!list_is_empty(&l->conns))
         conn_free(list_item(l->conns.next, struct conn, link));
@@ -307,11 +322,12 @@ link_free(struct link_worker **link)
         loop_remove_hook(l->loop, &l->report_hook);
         loop_remove_hook(l->loop, &l->flush_hook);
         loop_remove_hook(l->loop, &l->tick_hook);
-        loop_timer_cancel(l->loop, &l->tick_timer);
     }
+    loop_timer_cancel(l->loop, &l->tick_timer);
+    loop_timer_cancel(l->loop, &l->stop_timer);
     cluster_free(&l->cluster);
     if (l->dns != NULL)
-        evdns_base_free(l->dns, 0);
+        evdns_base_free(l->dns, 1);
     mesh_free(&l->mesh);
     table_free(&l->by_id);
     free(l->by_node);
@@ -341,7 +357,9 @@ link_process_up(struct link_worker *l, uint16_t slot, uint32_t generation)
 void
 link_process_down(struct link_worker *l, uint16_t slot, uint32_t generation)
 {
-    on_gone(l, slot, generation);
+    uint32_t now = mesh_generation(l->mesh, slot);
+    if (link_slot_index(slot) < LINK_SLOTS && (now == 0 || now == generation))       /* else its successor may have subscribed already */
+        on_gone(l, slot, generation);
     if (slot < SLOT_WORKERS_MAX)
         cluster_worker_down(l->cluster, link_time(l), slot, generation);
 }
@@ -349,7 +367,10 @@ link_process_down(struct link_worker *l, uint16_t slot, uint32_t generation)
 void
 link_stop(struct link_worker *l, uint64_t deadline_ns, void (*done)(void *arg), void *arg)
 {
+    if (l->is_stopping)
+        return;
     l->is_stopping = true;
+    (void)loop_timer_set(l->loop, &l->stop_timer, deadline_ns);
     l->stop_deadline_ns = deadline_ns;
     l->stop_done = done;
     l->stop_arg = arg;

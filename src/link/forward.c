@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "link/link_priv.h"
+#include "noex/noex.h"
 #include "value/value.h"
 #include "wire/system.h"
 #include "wire/wire.h"
@@ -72,14 +73,24 @@ list_links(struct link_worker *l, uint64_t call_id)
         err = nx_pack(&p, "{s:s,s:s,s:b,s:u,s:u,s:u,s:u,s:u}", "node", id, "peer", c->peer, "dialled", (int)c->is_dialled, "queuedBytes", (uint64_t)conn_queued(c),
                       "messagesIn", c->messages_in, "messagesOut", c->messages_out, "bytesIn", c->bytes_in, "bytesOut", c->written_bytes);
         nx_value v = value_packer_value(&p);
-        if (err != 0 || buf_put(&items, v.packed, v.packed_len) != 0)
+        if (err == 0)
+            err = buf_put(&items, v.packed, v.packed_len);
+        if (err != 0)
             break;
         count++;
     }
     uint8_t head[5] = { 0xdd };      /* array32 */
     wire_put32(head + 1, count);
     buf_clear(&l->scratch);
-    if (buf_put(&l->scratch, head, sizeof head) == 0 && buf_put(&l->scratch, buf_data(&items), buf_len(&items)) == 0)
+    if (err == 0)
+        err = buf_put(&l->scratch, head, sizeof head);
+    if (err == 0 && buf_len(&items) > 0)
+        err = buf_put(&l->scratch, buf_data(&items), buf_len(&items));
+    if (err == 0 && buf_len(&l->scratch) > l->conf->max_body)
+        err = NX_ETOOBIG;
+    if (err != 0)
+        answer_error(l, 0, 0, call_id, err, "", "the list of links does not fit");
+    else
         forward_answer(l, 0, 0, call_id, KIND_REPLY, buf_data(&l->scratch), buf_len(&l->scratch));
     value_packer_fini(&p);
     buf_fini(&items);
@@ -114,8 +125,9 @@ forward_from_pipe(void *arg, uint16_t from_slot, const struct envelope *e, const
 {
     struct link_worker *l = arg;
     stats_add(l->stats, pipe_messages_in, 1);
-    bool is_own_id = e->call_id == 0 || envelope_is_answer(e->kind) || envelope_caller_slot(e->call_id) == from_slot;
-    if (!envelope_kind_from_worker(e->kind) || !is_own_id || (e->flags & ENVELOPE_FLAGS) != 0) {
+    bool is_own_id = envelope_caller_slot(e->call_id) == from_slot || envelope_is_answer(e->kind) || (e->call_id == 0 && !envelope_is_request(e->kind));
+    bool may_travel = e->node == 0 || envelope_kind_from_peer(e->kind);
+    if (!envelope_kind_from_worker(e->kind) || !is_own_id || !may_travel || e->flags != 0) {
         stats_add(l->stats, bad_messages, 1);
         if (log_gate_pass(&l->drop_gate, 1))
             log_error("link: message refused from_slot=%u kind=%u: not one that a worker may send", from_slot, e->kind);
@@ -132,8 +144,10 @@ forward_from_pipe(void *arg, uint16_t from_slot, const struct envelope *e, const
     }
     struct envelope out = *e;
     uint64_t now = loop_now_ns(l->loop);
-    if (e->deadline_ns != 0 && e->deadline_ns <= now)
-        return;                              /* its caller has given up, or does in this moment */
+    if (clock_is_past(e->deadline_ns, now)) {
+        stats_add(l->stats, expired, 1);     /* its caller has given up, or does in this moment */
+        return;
+    }
     out.remaining_ms = clock_left_ms(e->deadline_ns, now);
     int err = conn_put(c, from_slot, &out, body);
     if (err != 0)
@@ -161,9 +175,36 @@ choose_worker(struct link_worker *l)
     return best == UINT32_MAX ? SLOT_ANY : (uint16_t)best;
 }
 
-static void
-not_delivered(struct link_worker *l, const struct conn *c, const struct envelope *e, int code)
+static uint64_t
+deadline_of(const struct link_worker *l, const struct envelope *e)
 {
+    return e->remaining_ms != 0 ? loop_now_ns(l->loop) + e->remaining_ms * CLOCK_NS_PER_MS : 0;
+}
+
+/* A monitor on a server whose worker is dead: what that worker would have said. */
+static void
+answer_monitor(struct conn *c, const struct envelope *e, const uint8_t *body)
+{
+    struct link_worker *l = c->l;
+    struct sys_monitor q;
+    if (body == NULL || sys_monitor_decode(body, e->body_len, &q, NULL) != 0) {
+        stats_add(l->stats, bad_messages, 1);
+        return;
+    }
+    struct sys_monitor_event event = { .monitor = q.monitor, .watcher_serial = q.watcher.serial, .target = q.target, .reason = NX_NOSERVER };
+    buf_clear(&l->scratch);
+    if (sys_monitor_event_encode(&event, &l->scratch) != 0)
+        return;
+    struct envelope out = { .kind = KIND_MONITOR_EVENT, .slot = q.watcher.slot, .generation = q.watcher.generation, .serial = q.watcher.serial,
+                            .body_len = (uint32_t)buf_len(&l->scratch) };
+    (void)conn_put(c, SLOT_LINK, &out, buf_data(&l->scratch));
+}
+
+/* body: NULL if it was dropped. */
+static void
+not_delivered(struct conn *c, const struct envelope *e, const uint8_t *body, int code)
+{
+    struct link_worker *l = c->l;
     if (envelope_is_request(e->kind)) {
         const char *self = nodes_borrow_id(shm_nodes(l->shm), 0);
         char text[400];
@@ -172,6 +213,19 @@ not_delivered(struct link_worker *l, const struct conn *c, const struct envelope
         answer_error(l, c->node, c->session, e->call_id, code, self, text);
     } else if (e->kind == KIND_CAST) {
         stats_add(l->stats, casts_dropped, 1);
+    } else if (e->kind == KIND_MONITOR) {
+        answer_monitor(c, e, body);
+    }
+}
+
+/* A start for any worker is given up before its requester knows which one has it: all are told, it is news to one. */
+static void
+cancel_anywhere(struct link_worker *l, struct envelope *e, const uint8_t *body)
+{
+    for (uint16_t slot = 0; slot < shm_workers(l->shm); slot++) {
+        e->slot = slot;
+        e->generation = mesh_generation(l->mesh, slot);
+        (void)mesh_put(l->mesh, slot, e->generation, e, body);
     }
 }
 
@@ -182,18 +236,24 @@ deliver(struct conn *c, const struct envelope *from_peer, const uint8_t *body)
     struct envelope e = *from_peer;
     e.node = c->node;
     e.session = c->session;
-    e.deadline_ns = e.remaining_ms != 0 ? loop_now_ns(l->loop) + e.remaining_ms * CLOCK_NS_PER_MS : 0;
+    e.deadline_ns = deadline_of(l, &e);
     e.flags = 0;
+    if (e.slot == SLOT_ANY && e.kind == KIND_SPAWN_CANCEL) {
+        cancel_anywhere(l, &e, body);
+        return;
+    }
     if (e.slot == SLOT_ANY && e.kind == KIND_SPAWN) {
         e.slot = choose_worker(l);
         e.generation = mesh_generation(l->mesh, e.slot);
     }
+    if (envelope_is_answer(e.kind))
+        e.slot = envelope_caller_slot(e.call_id);
     bool is_process = e.slot < SLOT_WORKERS_MAX || (e.slot == SLOT_GATE && envelope_is_answer(e.kind));
     if (e.generation == 0 && !envelope_is_answer(e.kind) && is_process)
         is_process = false;                  /* only an answer may come without the life of its worker */
     int err = is_process ? mesh_put(l->mesh, e.slot, e.generation, &e, body) : NX_ENOSERVER;
     if (err != 0)
-        not_delivered(l, c, &e, err);
+        not_delivered(c, &e, body, err);
 }
 
 static int
@@ -207,17 +267,27 @@ take_piece(struct conn *c, const struct envelope *e, const uint8_t *body)
     if (got == 1)
         deliver(c, &whole, buf_data(&joined));
     else if (got == NX_ETOOBIG || got == NX_ENOMEM)
-        not_delivered(c->l, c, &whole, got);
+        not_delivered(c, &whole, NULL, got);
     buf_fini(&joined);
     return got == NX_EBADMSG ? NX_EBADMSG : 0;
+}
+
+/* For cluster/, which closes the connection itself if it does not like what it hears. */
+static int
+for_cluster(struct conn *c, const struct envelope *from_peer, const uint8_t *body)
+{
+    struct link_worker *l = c->l;
+    struct envelope e = *from_peer;
+    if (e.flags & ENVELOPE_PIECE)
+        return NX_EBADMSG;                   /* these always fit into one message */
+    e.deadline_ns = deadline_of(l, &e);
+    (void)cluster_message(l->cluster, link_time(l), c->id, &e, body);
+    return 0;
 }
 
 int
 forward_from_peer(struct conn *c, const struct envelope *e, const uint8_t *body)
 {
-    struct link_worker *l = c->l;
-    if (!envelope_kind_from_peer(e->kind))
-        return NX_EBADMSG;
     switch (e->kind) {
     case KIND_REGISTRY_DELTA:
     case KIND_REGISTRY_SYNC:
@@ -225,12 +295,13 @@ forward_from_peer(struct conn *c, const struct envelope *e, const uint8_t *body)
     case KIND_BEHAVIORS:
     case KIND_REGISTER:
     case KIND_UNREGISTER:
-        if (e->flags & ENVELOPE_PIECE)
-            return NX_EBADMSG;               /* these always fit into one message */
-        return cluster_message(l->cluster, link_time(l), c->id, e, body);
+        return for_cluster(c, e, body);
     default:
         break;
     }
+    /* Before it is the way to its node, a connection carries what makes it so and nothing else: node 0 would be this node itself. */
+    if (!envelope_kind_from_peer(e->kind) || c->node == 0)
+        return NX_EBADMSG;
     if (e->flags & ENVELOPE_PIECE)
         return take_piece(c, e, body);
     deliver(c, e, body);

@@ -1,7 +1,7 @@
 /*
  * link.h - the doing of the cluster: TCP connections and messages between pipes and connections.
  *
- * Lives here: connections (connection.c: bytes in and out, frames), dialling and accepting (dial.c, accept.c), forwarding between pipes and connections by the
+ * Lives here: connections (connection.c: bytes in, frames, time; outbox.c: what waits to be sent), dialling and accepting (dial.c, accept.c), forwarding between pipes and connections by the
  * routing header (forward.c), pieces of large bodies, feeding cluster/ and carrying out what it says (feed.c).
  * Never here: decisions about membership or names; module code; decoding of users' bodies.
  * Runs in: the link worker.
