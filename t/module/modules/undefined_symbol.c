@@ -1,0 +1,22 @@
+/*
+ * undefined_symbol.c - a module for the tests of src/module: it needs a function that nobody has.
+ */
+#include "plain.h"
+
+int nobody_has_this(void);
+
+static int
+selftest(void)
+{
+    return nobody_has_this();
+}
+
+static const nx_behavior behaviors[] = {
+    NX_BEHAVIOR("x", .version = 1, .init = start, .handle_call = call, .handle_cast = cast),
+};
+
+extern const nx_module noexd_module;
+const nx_module noexd_module = {
+    .magic = NX_MODULE_MAGIC, .abi = NX_MODULE_ABI, .size = sizeof(nx_module), .behavior_size = sizeof(nx_behavior),
+    .count = 1, .behaviors = behaviors, .selftest = selftest,
+};

@@ -1,0 +1,14 @@
+/*
+ * wild_table.c - a module for the tests of src/module: a table of behaviors that points nowhere.
+ */
+#include "plain.h"
+
+__attribute__((unused)) static const nx_behavior behaviors[] = {
+    NX_BEHAVIOR("x", .version = 1, .init = start, .handle_call = call, .handle_cast = cast),
+};
+
+extern const nx_module noexd_module;
+const nx_module noexd_module = {
+    .magic = NX_MODULE_MAGIC, .abi = NX_MODULE_ABI, .size = sizeof(nx_module), .behavior_size = sizeof(nx_behavior),
+    .count = 1, .behaviors = (const nx_behavior *)4096,
+};
