@@ -168,7 +168,6 @@ void
 callback_run(struct runner *r, struct server *s, struct msg *m)
 {
     struct runtime *rt = r->rt;
-    rt->now_ns = clock_now_ns();
     s->messages++;
     stats_add(rt->stats, messages, 1);
     if (s->stats_index < STATS_BEHAVIORS_MAX)
@@ -187,7 +186,6 @@ callback_run(struct runner *r, struct server *s, struct msg *m)
 void
 callback_terminate(struct runner *r, struct server *s, nx_reason reason)
 {
-    r->rt->now_ns = clock_now_ns();
     s->has_state = false;
     if (s->behavior->terminate == NULL)
         return;

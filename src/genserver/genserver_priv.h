@@ -81,7 +81,7 @@ struct belongings {
     uint64_t names_version;           /* the snapshot it was given; older events are part of it */
     struct msg *stops;                /* requests to be answered when it is gone */
     struct loop_timer gone_timer;     /* tries again to have its names removed */
-    uint64_t gone_deadline_ns;
+    uint64_t gone_deadline_ns, gone_call;
 };
 
 /* nx_self of noex.h is this struct; modules see a name only. */
@@ -127,6 +127,7 @@ void server_cancel(struct runtime *rt, struct server *s);            /* its wait
 void server_end(struct runtime *rt, struct server *s);               /* on a runner, no callback running: terminate, give everything back */
 void server_drop(struct runtime *rt, struct server *s);              /* runtime_free: no callback, no word to anyone */
 nx_ref server_ref(struct runtime *rt, const struct server *s);
+void server_give_up(struct runtime *rt, struct server *s);           /* an ending one: do not wait for the registrar any more */
 void server_names_gone(struct runtime *rt, uint64_t serial);         /* the registrar gave a name to a server that has ended */
 
 /* ---------------------------------------------------------------- runners (runner.c): the stacks callbacks run on */
@@ -218,6 +219,7 @@ struct wait {
     struct loop_timer alarm;          /* WAIT_SLEEP */
 };
 
+const char *invoke_ref_text(nx_ref ref, char text[static NX_REF_TEXT_MAX]);
 /* A handler is about to wait: may it? 0, or the failure set. */
 int  invoke_allowed(struct runner *r);
 /* Send a request and wait for its end. `to` is for the texts; way as route_to said. 0 = w->answer has come; else failure set. */
@@ -333,7 +335,7 @@ struct runtime {
     bool is_kicked, in_turn;
     uint32_t turn_left;
     uint64_t turn_ends_ns;
-    uint64_t now_ns;                  /* taken at each callback */
+    uint64_t now_ns;                  /* taken when a turn begins, a callback ends, a handler is about to wait */
 
     struct table *origins;
     struct table *timers;             /* id -> struct timer */
@@ -360,6 +362,7 @@ struct runtime {
 extern struct runtime *runtime_here;  /* one per process */
 
 void runtime_server_gone(struct runtime *rt);                        /* runtime_stop goes on */
+static inline uint64_t runtime_clock(struct runtime *rt) { return rt->now_ns = clock_now_ns(); }
 static inline bool runtime_owns_call(const struct runtime *rt, uint64_t call_id) { return envelope_caller_slot(call_id) == rt->config.slot; }
 
 #endif

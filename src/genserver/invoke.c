@@ -1,8 +1,8 @@
 /*
  * invoke.c - requests that a handler waits for: encode once, park, one ending.
  *
- * Lives here: the wait on a parked handler's stack, its end, the texts of what went wrong; nx_call and nx_stop.
- * Never here: ids and deadlines (call/), the way (route/), what runs meanwhile (scheduler.c).
+ * Lives here: the wait on a parked handler's stack, its end, the texts of what went wrong.
+ * Never here: ids and deadlines (call/), the way (route/), what runs meanwhile (scheduler.c); nx_call itself (api_call.c).
  * Runs in: workers, on a runner; ends come from the loop's stack too.
  */
 #include "genserver/genserver_priv.h"
@@ -11,8 +11,8 @@
 
 enum { TAKE_OVER = 4096 };            /* a reply from here on is taken over with its memory instead of being copied */
 
-static const char *
-ref_text(nx_ref ref, char text[static NX_REF_TEXT_MAX])
+const char *
+invoke_ref_text(nx_ref ref, char text[static NX_REF_TEXT_MAX])
 {
     if (nx_ref_text(ref, text, NX_REF_TEXT_MAX) != 0)
         (void)strcpy(text, "#?");
@@ -41,7 +41,7 @@ invoke_timeout(struct runner *r, int64_t timeout_ms, uint64_t *deadline_ns)
 {
     if (timeout_ms <= 0 && timeout_ms != NX_FOREVER)
         return failure_set(r, NX_EINVAL, NULL, "timeout of %" PRId64 " ms: it must be 1 or more, or NX_FOREVER", timeout_ms);
-    *deadline_ns = clock_deadline(clock_now_ns(), timeout_ms);
+    *deadline_ns = clock_deadline(runtime_clock(r->rt), timeout_ms);
     return 0;
 }
 
@@ -138,7 +138,7 @@ invoke_explain(struct runner *r, int code, nx_ref to, uint32_t node)
     struct base_error why = { .code = code };
     switch (code) {
     case NX_EMAILBOX:
-        return failure_set(r, code, ref_text(to, text), "the mailbox of %.360s is full", text);
+        return failure_set(r, code, invoke_ref_text(to, text), "the mailbox of %.360s is full", text);
     case NX_EBUSY:
         return failure_set(r, code, nx_ref_node(to), "too much is waiting to be sent there");
     case NX_ENODE:
@@ -273,15 +273,16 @@ int
 invoke_status(struct runner *r, const struct wait *w, nx_ref to, int64_t timeout_ms)
 {
     char text[NX_REF_TEXT_MAX];
-    struct base_error why = { .code = w->status };
+    struct base_error why;
+    if (w->status == 0 && w->answer != KIND_ERROR)
+        return 0;
+    why.code = w->status;
     switch (w->status) {
     case 0:
-        if (w->answer != KIND_ERROR)
-            return 0;
         failure_decode(w->body, w->len, &why);
         return failure_keep(r, &why);
     case NX_ETIMEDOUT:
-        (void)failure_set(r, NX_ETIMEDOUT, to.serial != 0 ? ref_text(to, text) : nx_ref_node(to), "%s of %.300s timed out after %" PRId64 " ms",
+        (void)failure_set(r, NX_ETIMEDOUT, to.serial != 0 ? invoke_ref_text(to, text) : nx_ref_node(to), "%s of %.300s timed out after %" PRId64 " ms",
                           w->kind == WAIT_CALL ? "call" : w->kind == WAIT_START ? "start" : w->kind == WAIT_STOP ? "stop" : "request",
                           to.serial != 0 ? text : nx_ref_node(to) != NULL ? nx_ref_node(to) : nx_node(), timeout_ms);
         r->failure.timeout_ms = timeout_ms;
@@ -341,103 +342,11 @@ invoke_sleep(struct runner *r, uint64_t ns)
     if (err != 0)
         return err;
     loop_timer_init(&w.alarm, on_alarm, &w);
-    err = loop_timer_set(rt->config.loop, &w.alarm, clock_now_ns() + ns);
+    err = loop_timer_set(rt->config.loop, &w.alarm, runtime_clock(rt) + ns);
     if (err != 0)
         return failure_set(r, err, NULL, "%s", nx_strerror(err));
     r->server->wait = &w;
     invoke_park(r, &w);
     loop_timer_cancel(rt->config.loop, &w.alarm);
     return w.status == 0 ? 0 : failure_set(r, NX_ECANCELED, NULL, "this server is being stopped");
-}
-
-/* ---- the public functions */
-
-static int
-reject_call(struct runner *r, int code)
-{
-    stats_add(r->rt->stats, calls_initiated, 1);
-    stats_add(r->rt->stats, calls_rejected, 1);
-    return code;
-}
-
-int
-nx_call(nx_self *self, nx_ref to, nx_value msg, int64_t timeout_ms, nx_value *reply)
-{
-    struct runner *r = runner_of(self);
-    if (r == NULL)
-        return NX_EINVAL;
-    struct runtime *rt = r->rt;
-    struct envelope e;
-    struct wait w;
-    uint64_t deadline_ns = 0;
-    const void *bytes = NULL;
-    size_t len = 0;
-    int err = invoke_timeout(r, timeout_ms, &deadline_ns);
-    if (err == 0)
-        err = invoke_bytes(r, msg, &bytes, &len);
-    if (err != 0)
-        return err;
-    int way = invoke_route(r, to, &e);
-    if (way < 0)
-        return way == NX_EINVAL ? way : reject_call(r, way);
-    if (way == ROUTE_HERE && e.serial == r->server->serial) {
-        char text[NX_REF_TEXT_MAX];
-        return reject_call(r, failure_set(r, NX_EDEADLOCK, ref_text(to, text), "%.360s calls itself", text));
-    }
-    err = invoke_allowed(r);
-    if (err != 0)
-        return reject_call(r, err);
-    e.kind = KIND_CALL;
-    e.body_len = (uint32_t)len;
-    err = invoke_wait(r, &w, WAIT_CALL, way, &e, bytes, to, timeout_ms, deadline_ns);
-    if (err != 0)
-        return err;
-    struct base_error why;
-    nx_value value;
-    r->zone_used = true;
-    err = value_decode(r->zone, w.body, w.len, &rt->config.limits, &value, &why);
-    if (err != 0)
-        return failure_keep(r, &why);
-    if (reply != NULL)
-        *reply = value;
-    return 0;
-}
-
-int
-nx_stop(nx_self *self, nx_ref to, nx_reason reason, int64_t timeout_ms)
-{
-    struct runner *r = runner_of(self);
-    if (r == NULL)
-        return NX_EINVAL;
-    struct envelope e;
-    struct wait w;
-    uint64_t deadline_ns = 0;
-    int err = invoke_timeout(r, timeout_ms, &deadline_ns);
-    if (err != 0)
-        return err;
-    if (reason != NX_NORMAL && reason != NX_SHUTDOWN)
-        return failure_set(r, NX_EINVAL, NULL, "a stop is NX_NORMAL or NX_SHUTDOWN");
-    int way = invoke_route(r, to, &e);
-    if (way < 0)
-        return way;
-    if (way == ROUTE_HERE && e.serial == r->server->serial) {
-        nx_exit(self, reason);
-        return 0;
-    }
-    err = invoke_allowed(r);
-    if (err != 0)
-        return err;
-    struct sys_stop stop = { .reason = (int32_t)reason };
-    struct buf body;
-    buf_init(&body, 256);
-    err = sys_stop_encode(&stop, &body);
-    if (err != 0) {
-        buf_fini(&body);
-        return failure_set(r, err, NULL, "%s", nx_strerror(err));
-    }
-    e.kind = KIND_STOP;
-    e.body_len = (uint32_t)buf_len(&body);
-    err = invoke_wait(r, &w, WAIT_STOP, way, &e, buf_data(&body), to, timeout_ms, deadline_ns);
-    buf_fini(&body);
-    return err;
 }

@@ -13,7 +13,7 @@
 
 #include "base/utf8.h"
 
-enum { RETRY_MS = 20, FIND_TRIES = 64 };
+enum { RETRY_MS = 20, FIND_TRIES = 16 };
 
 bool
 names_is_valid(const char *name, size_t *len)
@@ -39,7 +39,7 @@ static int
 ask(struct runner *r, uint8_t kind, uint32_t node, uint32_t session, nx_ref to, const struct buf *body, const char *name)
 {
     struct runtime *rt = r->rt;
-    uint64_t deadline_ns = clock_now_ns() + NAMES_MS * CLOCK_NS_PER_MS;
+    uint64_t deadline_ns = runtime_clock(rt) + NAMES_MS * CLOCK_NS_PER_MS;
     for (;;) {
         struct wait w = { .status = 0 };
         struct envelope e = { .kind = kind, .node = node, .session = session, .slot = SLOT_LINK, .body_len = (uint32_t)buf_len(body) };
@@ -155,6 +155,8 @@ nx_lookup(nx_self *self, int scope, const char *name, nx_ref *out)
     err = find(r->rt, scope != 0 ? scope : NX_LOCAL, name, len, &ref);
     if (err != 0 && scope == 0)
         err = find(r->rt, NX_GLOBAL, name, len, &ref);
+    if (err == NX_EBUSY)
+        return failure_set(r, err, name, "the registry is full: %s may be registered, but is not known here", name);
     if (err != 0)
         return failure_set(r, err, name, "%s name %s is not registered", scope == NX_LOCAL ? "local" : scope == NX_GLOBAL ? "global" : "the", name);
     if (out != NULL)

@@ -103,6 +103,7 @@ void
 runner_leave(struct runner *r)
 {
     stats_add(r->rt->stats, handler_count, 1);
+    (void)runtime_clock(r->rt);
     r->server->runner = NULL;
     r->server = NULL;
     r->callback = CALLBACK_NONE;
@@ -157,7 +158,6 @@ runner_park(struct runner *r)
     nx_assert(rt->current == r && s->run == RUN_RUNNING);
     rt->parked--;
     stats_set(rt->stats, parked, rt->parked);
-    rt->now_ns = clock_now_ns();
     value_last_error()->code = 0;
     progress_begins(rt, s);
 }

@@ -214,6 +214,11 @@ is_supervisor(const struct server *s)
 static void
 stop_server(struct runtime *rt, struct server *s)
 {
+    if (s->life == SERVER_ENDING) {
+        if (rt->stop_is_late)
+            server_give_up(rt, s);
+        return;
+    }
     if (!s->is_stopping) {
         struct msg *m = msg_new(MSG_STOP, NULL, NULL, 0);
         if (m == NULL)

@@ -42,7 +42,7 @@ scheduler_wake(struct runtime *rt, struct server *s)
         push(rt, s);
 }
 
-/* One message of the turn's budget. The time is that of the last callback's begin, so it costs nothing to look at. */
+/* One message of the turn's budget. The time is that of the last callback's end, so it costs nothing to look at. */
 static void
 spend(struct runtime *rt)
 {
@@ -121,7 +121,7 @@ scheduler_turn(void *runtime)
     if (list_is_empty(&rt->ready))
         return false;
     rt->turn_left = TURN_MESSAGES;
-    rt->now_ns = clock_now_ns();
+    (void)runtime_clock(rt);
     rt->turn_ends_ns = rt->now_ns + TURN_MS * CLOCK_NS_PER_MS;
     rt->in_turn = true;
     coroutine_switch(rt->main, rt->current->co);

@@ -206,7 +206,7 @@ finish(struct runtime *rt, struct server *s)
 
 /* Tell the registrar that a server with this serial is no more. */
 static int
-ask_names_gone(struct runtime *rt, uint64_t serial, uint64_t deadline_ns, call_end_fn *end, void *arg)
+ask_names_gone(struct runtime *rt, uint64_t serial, uint64_t deadline_ns, call_end_fn *end, void *arg, uint64_t *call_id)
 {
     struct sys_spawn_reply gone;
     struct buf body;
@@ -222,6 +222,8 @@ ask_names_gone(struct runtime *rt, uint64_t serial, uint64_t deadline_ns, call_e
         err = route_send(rt->config.route, &e, buf_data(&body));
         if (err != 0)
             (void)call_cancel(rt->config.calls, e.call_id);
+        else
+            *call_id = e.call_id;
     }
     buf_fini(&body);
     return err;
@@ -236,6 +238,7 @@ on_names_gone(void *arg, uint64_t call_id, int status, const struct call_target 
     struct runtime *rt = runtime_here;
     (void)call_id, (void)target, (void)e, (void)body;
     uint64_t now = clock_now_ns();
+    s->own->gone_call = 0;
     /* The link worker died: its successor is asked again, since it may have found the names before it could know that they are over. */
     if (status == NX_ENOSERVER && now < s->own->gone_deadline_ns
         && loop_timer_set(rt->config.loop, &s->own->gone_timer, now + GONE_RETRY_MS * CLOCK_NS_PER_MS) == 0)
@@ -249,7 +252,7 @@ static void
 names_gone(void *server)
 {
     struct server *s = server;
-    int err = ask_names_gone(runtime_here, s->serial, s->own->gone_deadline_ns, on_names_gone, s);
+    int err = ask_names_gone(runtime_here, s->serial, s->own->gone_deadline_ns, on_names_gone, s, &s->own->gone_call);
     if (err != 0)
         on_names_gone(s, 0, err == NX_EBUSY || err == NX_ENOSERVER ? NX_ENOSERVER : err, NULL, NULL, NULL);
 }
@@ -263,9 +266,18 @@ ignore_end(void *arg, uint64_t call_id, int status, const struct call_target *ta
 void
 server_names_gone(struct runtime *rt, uint64_t serial)
 {
-    int err = ask_names_gone(rt, serial, clock_now_ns() + NAMES_MS * CLOCK_NS_PER_MS, ignore_end, NULL);
+    uint64_t call_id;
+    int err = ask_names_gone(rt, serial, clock_now_ns() + NAMES_MS * CLOCK_NS_PER_MS, ignore_end, NULL, &call_id);
     if (err != 0 && log_gate_pass(&rt->warn_gate, LOGS_PER_SECOND))
         log_warn("genserver: cannot tell the registrar of an ended server serial=%" PRIu64 " error=%s", serial, nx_errname(err));
+}
+
+void
+server_give_up(struct runtime *rt, struct server *s)
+{
+    if (s->own->gone_call != 0)
+        (void)call_cancel(rt->config.calls, s->own->gone_call);
+    finish(rt, s);
 }
 
 static void

@@ -151,7 +151,7 @@ spawn_begin(struct runtime *rt, const struct sys_spawn *q, const nx_from *from, 
     }
     *st = (struct start){ .server = s, .from = *from, .init_timeout_ms = q->init_timeout_ms, .priority = q->priority, .scope = (uint8_t)q->scope,
                           .name_len = (uint8_t)q->name.len, .args_len = (uint32_t)q->args.len,
-                          .init_deadline_ns = clock_deadline(clock_now_ns(), q->init_timeout_ms) };
+                          .init_deadline_ns = clock_deadline(rt->in_turn ? rt->now_ns : clock_now_ns(), q->init_timeout_ms) };
     list_init(&st->link);
     loop_timer_init(&st->timer, on_timer, st);
     if (q->args.len > 0)
@@ -182,7 +182,7 @@ run_init(struct runner *r, struct server *s, struct start *st, struct base_error
         s->state = state;
         s->has_state = true;
     }
-    if (st->is_timed_out || clock_is_past(st->init_deadline_ns, clock_now_ns())) {
+    if (st->is_timed_out || clock_is_past(st->init_deadline_ns, runtime_clock(r->rt))) {
         (void)base_error_set(why, NX_EINITTIMEOUT, module_code_name(s->code), "init of %s took longer than %" PRId64 " ms", module_code_name(s->code),
                              st->init_timeout_ms);
         why->timeout_ms = st->init_timeout_ms;
@@ -236,7 +236,6 @@ spawn_run(struct runner *r, struct server *s)
     struct runtime *rt = r->rt;
     struct start *st = s->start;
     struct base_error why = { .code = 0 };
-    rt->now_ns = clock_now_ns();
     runner_enter(r, s, CALLBACK_INIT);
     int err = run_init(r, s, st, &why);
     loop_timer_cancel(rt->config.loop, &st->timer);

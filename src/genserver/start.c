@@ -205,7 +205,7 @@ nx_start(nx_self *self, const char *behavior, const nx_start_options *options, n
     if (err != 0)
         return err;
     int64_t timeout_ms = o->spawn_timeout_ms != 0 ? o->spawn_timeout_ms : SPAWN_MS;
-    uint64_t deadline_ns = clock_deadline(clock_now_ns(), timeout_ms);
+    uint64_t deadline_ns = clock_deadline(runtime_clock(r->rt), timeout_ms);
     int way = choose_way(r, o, &e);
     err = way < 0 ? way : invoke_allowed(r);
     if (err != 0) {

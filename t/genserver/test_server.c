@@ -292,3 +292,34 @@ UNIT(server, a_runtime_is_freed_with_handlers_still_waiting)
     free(left[0]);
     free(left[1]);
 }
+
+static int order_count;
+static const char *order[4];
+static void note_end(nx_self *self, void *state, nx_reason reason) { (void)self; CU_ASSERT_EQUAL(reason, NX_SHUTDOWN); order[order_count++] = state; }
+static int supervisor_init(nx_self *self, nx_value args, void **state) { (void)self, (void)args; *state = (void *)(uintptr_t)"supervisor"; return 0; }
+static int child_init(nx_self *self, nx_value args, void **state) { (void)self, (void)args; *state = (void *)(uintptr_t)"child"; return 0; }
+static const nx_behavior supervisor = NX_BEHAVIOR("supervisor", .version = 1, .init = supervisor_init, .handle_call = nothing_call,
+                                                  .handle_cast = nothing_cast, .terminate = note_end);
+static const nx_behavior a_child = NX_BEHAVIOR("child", .version = 1, .init = child_init, .handle_call = nothing_call, .handle_cast = nothing_cast,
+                                               .terminate = note_end);
+
+static void
+start_family(nx_self *self)
+{
+    CU_ASSERT_EQUAL(nx_start(self, "child", NULL, NULL), 0);
+    CU_ASSERT_EQUAL(nx_start(self, "supervisor", NULL, NULL), 0);
+    CU_ASSERT_EQUAL(nx_start(self, "child", NULL, NULL), 0);
+}
+
+UNIT(server, supervisors_are_stopped_first)
+{
+    struct base_error why;
+    world_shm(&(struct world_options){ 0 });
+    world_open(&(struct world_options){ 0 }, 0);
+    CU_ASSERT_EQUAL(modules_add_builtin(world.modules, &supervisor, &why), 0);
+    CU_ASSERT_EQUAL(modules_add_builtin(world.modules, &a_child, &why), 0);
+    world_drive(start_family);
+    world_close();
+    CU_ASSERT_EQUAL(order_count, 3);
+    CU_ASSERT_STRING_EQUAL(order[0], "supervisor");
+}

@@ -216,3 +216,44 @@ UNIT(spawn, a_configured_server_reports_to_done)
     CU_ASSERT_EQUAL(booted_ref.serial, 1);
     world_close();
 }
+
+enum { IN_FLIGHT = 64 };
+static int flight_results[IN_FLIGHT];
+static nx_ref flight_target;
+
+static int
+start_slowly(nx_self *self, struct puppet *p, uint64_t arg, nx_packer *reply)
+{
+    static struct waiting w;
+    nx_ref ref;
+    w.target = flight_target;
+    nx_start_options o = with(self, arg % 4 == 0 ? fail_init : wait_in_init, (uint64_t)(uintptr_t)&w, NULL);
+    (void)p, (void)reply;
+    o.init_timeout_ms = arg % 4 == 1 ? 20 : 5000;
+    o.spawn_timeout_ms = arg % 4 == 2 ? 30 : 10000;
+    flight_results[arg] = nx_start(self, "puppet", &o, &ref);
+    return 0;
+}
+
+static void
+s9(nx_self *self)
+{
+    static const int expected[4] = { NX_EINIT, NX_EINITTIMEOUT, NX_ETIMEDOUT, 0 };
+    flight_target = world_puppet(self, NULL);
+    nx_ref refs[IN_FLIGHT];
+    for (uint64_t i = 0; i < IN_FLIGHT; i++) {
+        flight_results[i] = 1;
+        refs[i] = world_puppet(self, NULL);
+        CU_ASSERT_EQUAL(nx_cast(self, refs[i], world_do(self, start_slowly, i)), 0);
+    }
+    world_pause(self, 900);
+    for (size_t i = 0; i < IN_FLIGHT; i++)
+        CU_ASSERT_EQUAL(flight_results[i], expected[i % 4]);
+    uint64_t paused = 1;                              /* the server that a pause starts */
+    CU_ASSERT_EQUAL(world_stat("spawnsResolved"), 1 + IN_FLIGHT + IN_FLIGHT / 4 + paused);
+    CU_ASSERT_EQUAL(world_stat("spawnsTimedOut"), IN_FLIGHT / 4);
+    CU_ASSERT_EQUAL(world_stat("spawnsRejected"), IN_FLIGHT / 2);
+    CU_ASSERT_EQUAL(world_stat("spawnsInitiated"), world_stat("spawnsResolved") + world_stat("spawnsTimedOut") + world_stat("spawnsRejected"));
+    CU_ASSERT_EQUAL(world_stat("serversLive"), 2 + IN_FLIGHT + IN_FLIGHT / 4);
+}
+UNIT(spawn, S9_sixty_four_starts_in_flight_all_end) { world_run(s9); }
