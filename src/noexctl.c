@@ -63,22 +63,23 @@ static const char usage[] =
 
 /* ---------------------------------------------------------------- options */
 
-enum option_id { OPT_SOCKET, OPT_JSON, OPT_LOCAL, OPT_GLOBAL, OPT_NODE, OPT_PREFIX, OPT_LIMIT, OPT_NAME, OPT_REGISTER, OPT_PRIORITY, OPT_ARGS,
-                 OPT_SPAWN_TIMEOUT, OPT_INIT_TIMEOUT, OPT_TIMEOUT, OPT_REASON, OPT_UP, OPT_FOLLOW, OPTIONS };
+enum option_id {
+    OPT_SOCKET, OPT_JSON, OPT_LOCAL, OPT_GLOBAL, OPT_NODE, OPT_PREFIX, OPT_LIMIT, OPT_NAME, OPT_REGISTER, OPT_PRIORITY, OPT_ARGS,
+    OPT_SPAWN_TIMEOUT, OPT_INIT_TIMEOUT, OPT_TIMEOUT, OPT_REASON, OPT_UP, OPT_FOLLOW, OPTIONS
+};
 #define BIT(o) (1u << (o))
 enum { LONG_FIRST = 256 };
 
-static const struct option long_options[] = {
-    { "socket", required_argument, NULL, LONG_FIRST + OPT_SOCKET }, { "json", no_argument, NULL, LONG_FIRST + OPT_JSON },
-    { "local", no_argument, NULL, LONG_FIRST + OPT_LOCAL }, { "global", no_argument, NULL, LONG_FIRST + OPT_GLOBAL },
-    { "node", required_argument, NULL, LONG_FIRST + OPT_NODE }, { "prefix", required_argument, NULL, LONG_FIRST + OPT_PREFIX },
-    { "limit", required_argument, NULL, LONG_FIRST + OPT_LIMIT }, { "name", required_argument, NULL, LONG_FIRST + OPT_NAME },
-    { "register", required_argument, NULL, LONG_FIRST + OPT_REGISTER }, { "priority", required_argument, NULL, LONG_FIRST + OPT_PRIORITY },
-    { "args", required_argument, NULL, LONG_FIRST + OPT_ARGS }, { "spawn-timeout", required_argument, NULL, LONG_FIRST + OPT_SPAWN_TIMEOUT },
-    { "init-timeout", required_argument, NULL, LONG_FIRST + OPT_INIT_TIMEOUT }, { "timeout", required_argument, NULL, LONG_FIRST + OPT_TIMEOUT },
-    { "reason", required_argument, NULL, LONG_FIRST + OPT_REASON }, { "up", no_argument, NULL, LONG_FIRST + OPT_UP },
-    { "follow", no_argument, NULL, LONG_FIRST + OPT_FOLLOW }, { "version", no_argument, NULL, 'V' }, { "help", no_argument, NULL, 'h' },
-    { NULL, 0, NULL, 0 },
+#define LONG(name, has, id) { name, has, NULL, LONG_FIRST + (id) }
+static const struct option long_options[] = {      /* in the order of enum option_id */
+    LONG("socket", required_argument, OPT_SOCKET), LONG("json", no_argument, OPT_JSON), LONG("local", no_argument, OPT_LOCAL),
+    LONG("global", no_argument, OPT_GLOBAL), LONG("node", required_argument, OPT_NODE),
+    LONG("prefix", required_argument, OPT_PREFIX), LONG("limit", required_argument, OPT_LIMIT), LONG("name", required_argument, OPT_NAME),
+    LONG("register", required_argument, OPT_REGISTER), LONG("priority", required_argument, OPT_PRIORITY),
+    LONG("args", required_argument, OPT_ARGS), LONG("spawn-timeout", required_argument, OPT_SPAWN_TIMEOUT),
+    LONG("init-timeout", required_argument, OPT_INIT_TIMEOUT), LONG("timeout", required_argument, OPT_TIMEOUT),
+    LONG("reason", required_argument, OPT_REASON), LONG("up", no_argument, OPT_UP), LONG("follow", no_argument, OPT_FOLLOW),
+    { "version", no_argument, NULL, 'V' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
 };
 
 struct tool {
@@ -150,7 +151,8 @@ add_number(struct tool *t, enum option_id o, const char *key, int64_t min, int64
     errno = 0;
     long long n = strtoll(t->text[o], &end, 10);
     if (errno != 0 || end == t->text[o] || *end != '\0' || n < min || n > max)
-        return misused(t, "--%s: '%s' is not a whole number from %" PRId64 " to %" PRId64, long_options[o].name, t->text[o], min, max);
+        return misused(t, "--%s: '%s' is not a whole number from %" PRId64 " to %" PRId64, long_options[o].name, t->text[o], min,
+                       max);
     if (out != NULL)
         *out = n;
     return added(t, nx_pack(&t->params, "s I", key, (int64_t)n));
@@ -186,7 +188,8 @@ static int
 add_name(struct tool *t, const char *name)
 {
     if (!utf8_is_name(name, strlen(name)))
-        return misused(t, "name '%.64s%s': must be 1 to 255 bytes of printable UTF-8 and not begin with '#'", name, strlen(name) > 64 ? "..." : "");
+        return misused(t, "name '%.64s%s': must be 1 to 255 bytes of printable UTF-8 and not begin with '#'", name,
+                       strlen(name) > 64 ? "..." : "");
     return add_text(t, "name", name);
 }
 
@@ -404,7 +407,8 @@ show_events(struct tool *t, nx_value v)
         if (got < 0)
             return complain(t, EXIT_FAILED, why.text);
         if (got == 0)
-            return is_following ? EXIT_DONE : complain(t, EXIT_FAILED, "the list of names did not arrive in time: is the link worker running?");
+            return is_following ? EXIT_DONE
+                                : complain(t, EXIT_FAILED, "the names did not arrive in time: is the link worker running?");
         (void)nx_unpack(e, "{s?s}", "event", &event);
         if (!is_following && strcmp(event, "ready") == 0)
             return EXIT_DONE;
@@ -425,8 +429,8 @@ static const struct command commands[] = {
     { "servers", "", BIT(OPT_JSON), build_nothing, show_listing },
     { "stats", "", BIT(OPT_JSON), build_nothing, show_listing },
     { "names", "", BIT(OPT_JSON) | SCOPE | BIT(OPT_NODE) | BIT(OPT_PREFIX) | BIT(OPT_LIMIT), build_names, show_listing },
-    { "start", "BEHAVIOR", BIT(OPT_NODE) | BIT(OPT_NAME) | BIT(OPT_REGISTER) | BIT(OPT_PRIORITY) | BIT(OPT_ARGS) | BIT(OPT_SPAWN_TIMEOUT) |
-      BIT(OPT_INIT_TIMEOUT), build_start, show_ref },
+    { "start", "BEHAVIOR", BIT(OPT_NODE) | BIT(OPT_NAME) | BIT(OPT_REGISTER) | BIT(OPT_PRIORITY) | BIT(OPT_ARGS) |
+      BIT(OPT_SPAWN_TIMEOUT) | BIT(OPT_INIT_TIMEOUT), build_start, show_ref },
     { "call", "TARGET JSON", BIT(OPT_TIMEOUT), build_call, show_json },
     { "cast", "TARGET JSON", 0, build_send, show_nothing },
     { "stop", "TARGET", BIT(OPT_TIMEOUT) | BIT(OPT_REASON), build_stop, show_nothing },
@@ -494,8 +498,10 @@ read_options(struct tool *t, int argc, char **argv)
             return 1 + (fputs(usage, stdout) == EOF);
         if (o == ':')
             return 1 + misused(t, "option %s needs an argument", argv[optind - 1]);
-        if (o < LONG_FIRST)
-            return 1 + misused(t, "unknown option %s", optopt != 0 && optopt < LONG_FIRST ? (char[]){ '-', (char)optopt, 0 } : argv[optind - 1]);
+        if (o < LONG_FIRST) {              /* optopt: the letter, if it was a short one */
+            const char letter[] = { '-', (char)optopt, '\0' };
+            return 1 + misused(t, "unknown option %s", optopt > 0 && optopt < LONG_FIRST ? letter : argv[optind - 1]);
+        }
         o -= LONG_FIRST;
         if ((t->given & BIT(o)) != 0)
             return 1 + misused(t, "option --%s is given twice", long_options[o].name);

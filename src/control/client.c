@@ -34,8 +34,10 @@ struct client {
     struct value_zone *zone;
 };
 
-/* A listing may be long: its bound is that of a message here, and its depth that of a body: what stands around it is taken apart without decoding. */
-static const struct value_limits limits = { .max_body = ANSWER_MAX, .max_depth = 32, .max_objects = UINT32_MAX, .max_pairs = UINT32_MAX };
+/* A listing may be long: its bound is that of a message here, and its depth that of a body: what stands around it is taken apart
+ * without decoding. */
+static const struct value_limits limits = { .max_body = ANSWER_MAX, .max_depth = 32, .max_objects = UINT32_MAX,
+                                            .max_pairs = UINT32_MAX };
 
 int
 client_fd(const struct client *c)
@@ -49,7 +51,8 @@ static int
 explain_connect(const char *path, int errnum, struct base_error *why)
 {
     if (errnum == ENOENT)
-        return base_error_set(why, NX_ESYS, path, "no control socket %s: is noexd running with this path? (-s SOCKET chooses another)", path);
+        return base_error_set(why, NX_ESYS, path,
+                              "no control socket %s: is noexd running with this path? (-s SOCKET chooses another)", path);
     if (errnum == ECONNREFUSED)
         return base_error_set(why, NX_ESYS, path, "nobody listens on %s: noexd has ended; start it again", path);
     if (errnum == EACCES || errnum == EPERM)
@@ -82,14 +85,16 @@ connect_path(int fd, const char *path, uint64_t deadline_ns, struct base_error *
     struct sockaddr_un to = { .sun_family = AF_UNIX };
     size_t len = strlen(path);
     if (len == 0 || len >= sizeof to.sun_path)
-        return base_error_set(why, NX_EINVAL, path, "control socket %s: the path must have 1 to %zu bytes", path, sizeof to.sun_path - 1);
+        return base_error_set(why, NX_EINVAL, path, "control socket %s: the path must have 1 to %zu bytes", path,
+                              sizeof to.sun_path - 1);
     memcpy(to.sun_path, path, len);
     /* A Unix socket whose backlog is full answers EAGAIN, and tells nobody when there is room again. */
     while (connect(fd, (const struct sockaddr *)&to, sizeof to) != 0) {
         int errnum = errno;
         if (errnum == EINTR || errnum == EAGAIN) {
             if (clock_is_past(deadline_ns, clock_now_ns()))
-                return base_error_set(why, NX_ETIMEDOUT, path, "control socket %s: noexd is too busy to take the connection", path);
+                return base_error_set(why, NX_ETIMEDOUT, path, "control socket %s: noexd is too busy to take the connection",
+                                      path);
             (void)poll(NULL, 0, 10);
             continue;
         }
@@ -234,7 +239,8 @@ read_error(struct client *c, struct rpc_slice packed, struct base_error *why)
     int err = decode(c, packed, &v, &ignored);
     if (err != 0)
         return base_error_set(why, NX_EBADMSG, NULL, "noexd answered with an error that cannot be read");
-    err = nx_unpack(v, "{s:i,s:s,s?s,s?I,s?I}", "code", &code, "text", &text, "subject", &subject, "appCode", &app_code, "timeoutMs", &timeout_ms);
+    err = nx_unpack(v, "{s:i,s:s,s?s,s?I,s?I}", "code", &code, "text", &text, "subject", &subject, "appCode", &app_code,
+                    "timeoutMs", &timeout_ms);
     if (err != 0 || !base_error_is_known(code))
         return base_error_set(why, NX_EBADMSG, NULL, "noexd answered with an error that cannot be read");
     base_error_set(why, code, subject, "%s", text);
@@ -265,7 +271,8 @@ wait_answer(struct client *c, uint32_t id, uint64_t deadline_ns, nx_value *resul
 }
 
 int
-client_request(struct client *c, const char *method, const struct buf *params, int64_t timeout_ms, nx_value *result, struct base_error *why)
+client_request(struct client *c, const char *method, const struct buf *params, int64_t timeout_ms, nx_value *result,
+               struct base_error *why)
 {
     uint64_t deadline_ns = clock_deadline(clock_now_ns(), timeout_ms);
     uint32_t id = c->next_id++;
@@ -353,6 +360,7 @@ ref_from_text(const char *text, uint8_t out[static VALUE_EXT_REF_MAX], size_t *l
 void
 client_install_ref_codec(void)
 {
-    static const struct value_ref_codec codec = { .encode = no_encode, .decode = no_decode, .to_text = ref_to_text, .from_text = ref_from_text };
+    static const struct value_ref_codec codec = { .encode = no_encode, .decode = no_decode, .to_text = ref_to_text,
+                                                  .from_text = ref_from_text };
     value_set_ref_codec(&codec);
 }

@@ -125,7 +125,8 @@ control_deliver(struct control *c, uint16_t from_slot, const struct envelope *e,
         struct buf out;
         buf_init(&out, 0);
         if (sys_error_encode(&error, &out) == 0)
-            (void)route_answer(c->config.route, KIND_ERROR, e->node, e->session, e->call_id, e->deadline_ns, buf_data(&out), buf_len(&out));
+            (void)route_answer(c->config.route, KIND_ERROR, e->node, e->session, e->call_id, e->deadline_ns, buf_data(&out),
+                               buf_len(&out));
         buf_fini(&out);
     } else {
         stats_add(c->stats, bad_messages, 1);

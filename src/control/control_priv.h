@@ -1,5 +1,6 @@
 /*
- * control_priv.h - what the files of this room share: the control object, a client's session, a request on its way, the parameters of methods.
+ * control_priv.h - what the files of this room share: the control object, a client's session, a request on its way, the
+ * parameters of methods.
  */
 #ifndef NOEXD_CONTROL_CONTROL_PRIV_H
 #define NOEXD_CONTROL_CONTROL_PRIV_H
@@ -31,8 +32,9 @@ enum {
 /* ---------------------------------------------------------------- parameters (params.c) */
 
 enum param {
-    PARAM_SCOPE, PARAM_NODE, PARAM_PREFIX, PARAM_LIMIT, PARAM_BEHAVIOR, PARAM_NAME, PARAM_REGISTER, PARAM_ARGS, PARAM_SPAWN_TIMEOUT, PARAM_INIT_TIMEOUT,
-    PARAM_PRIORITY, PARAM_TARGET, PARAM_MESSAGE, PARAM_TIMEOUT, PARAM_REASON, PARAM_NODES, PARAM_NAMES, PARAM_UP, PARAMS
+    PARAM_SCOPE, PARAM_NODE, PARAM_PREFIX, PARAM_LIMIT, PARAM_BEHAVIOR, PARAM_NAME, PARAM_REGISTER, PARAM_ARGS,
+    PARAM_SPAWN_TIMEOUT, PARAM_INIT_TIMEOUT, PARAM_PRIORITY, PARAM_TARGET, PARAM_MESSAGE, PARAM_TIMEOUT, PARAM_REASON,
+    PARAM_NODES, PARAM_NAMES, PARAM_UP, PARAMS
 };
 #define PARAM_BIT(p) (1u << (p))
 
@@ -45,7 +47,8 @@ struct param_value {
 };
 struct params { struct param_value of[PARAMS]; };
 
-/* A map with the keys of `required` and perhaps those of `optional`, each once and of its type. A nil counts as absent. NX_EINVAL names the key. */
+/* A map with the keys of `required` and perhaps those of `optional`, each once and of its type. A nil counts as absent. NX_EINVAL
+ * names the key. */
 int params_read(struct rpc_slice map, uint32_t required, uint32_t optional, struct params *out, struct base_error *why);
 static inline int64_t params_number(const struct params *p, enum param which, int64_t missing)
 {
@@ -176,18 +179,22 @@ void request_reply_packed(struct request *r, nx_packer *p);       /* and frees w
 void request_reply_true(struct request *r);
 void request_reply_ref(struct request *r, nx_ref ref);
 void request_fail(struct request *r, const struct base_error *why);
-void request_fail_code(struct request *r, int code, const char *subject, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-void request_cancel(struct request *r);                           /* its client has gone: no answer, whatever it waits for is given up */
-/* Send a request of this node's own and wait: fills call_id and deadline of e. Failures, also later ones, end r; success calls `end`. what: "call". */
-void request_send(struct request *r, struct envelope *e, const void *body, size_t len, int64_t timeout_ms, const char *what, request_end_fn *end);
+void request_fail_code(struct request *r, int code, const char *subject, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+void request_cancel(struct request *r);            /* its client has gone: no answer, whatever it waits for is given up */
+/* Send a request of this node's own and wait: fills call_id and deadline of e. Failures, also later ones, end r; success calls
+ * `end`. what: "call". */
+void request_send(struct request *r, struct envelope *e, const void *body, size_t len, int64_t timeout_ms, const char *what,
+                  request_end_fn *end);
 /* Resolve a target: ref text or ref, local name, global name. On failure r has ended. */
 int  request_target(struct request *r, const struct param_value *target, nx_ref *out);
 /* The error of an answer of kind KIND_ERROR. */
 void request_error_from(const struct envelope *e, const uint8_t *body, struct base_error *out);
 /* From here on it counts as a call or a start: initiated now, and resolved, rejected or timed out at its end. */
 void request_count(struct request *r, enum request_count count);
-void request_undo_start(struct request *r, uint64_t call_id, const struct call_target *target);   /* methods_servers.c: nobody wants that start any more */
-void request_start_late(struct control *c, const struct envelope *e, const uint8_t *body);      /* its answer came when it had been given up */
+/* methods_servers.c: nobody wants that start any more; its answer came when it had been given up. */
+void request_undo_start(struct request *r, uint64_t call_id, const struct call_target *target);
+void request_start_late(struct control *c, const struct envelope *e, const uint8_t *body);
 void request_fan_cancel(struct request *r);                       /* methods_list.c */
 /* Index in the node table of a node id; 0 = this one, also for an empty text. NX_EINVAL, NX_ENODE. */
 int  control_find_node(struct control *c, struct rpc_slice id, uint32_t *index, struct base_error *why);

@@ -1,14 +1,16 @@
 /*
  * events.c - what clients follow: nodes up and down, names registered, unregistered, disputed, synced.
  *
- * Lives here: the subscription with the link worker, the snapshot that each client's stream begins with, messages of the link worker as maps for clients.
+ * Lives here: the subscription with the link worker, the snapshot that each client's stream begins with, messages of the link
+ * worker as maps for clients.
  * Never here: decisions about nodes or names.
  * Runs in: the gate.
  *
- * Nothing is missed and nothing told twice. Nodes: every process is told of each change; our own view is the snapshot, and a change is told when it changes
- * the view. Names: subscribe, then ask the link worker anything (the barrier): its answer comes behind the subscription, so a snapshot taken now has all that
- * we were not sent. Each event carries the registry's version; those that the snapshot had already are dropped. After the death of the link worker its
- * successor asks us to subscribe again, and clients get `reset` and a new snapshot.
+ * Nothing is missed and nothing told twice. Nodes: every process is told of each change; our own view is the snapshot, and a
+ * change is told when it changes the view. Names: subscribe, then ask the link worker anything (the barrier): its answer comes
+ * behind the subscription, so a snapshot taken now has all that we were not sent. Each event carries the registry's version;
+ * those that the snapshot had already are dropped. After the death of the link worker its successor asks us to subscribe again,
+ * and clients get `reset` and a new snapshot.
  */
 #include "control/control_priv.h"
 
@@ -48,9 +50,11 @@ pack_node_up(struct control *c, uint32_t index, nx_packer *out)
 {
     struct nodes_entry e;
     if (nodes_get(control_nodes(c), index, &e) != 0)        /* being written this moment: its name is enough */
-        return nx_pack(out, "{s:s,s:s,s:s}", "event", "node_up", "node", nodes_borrow_id(control_nodes(c), index), "status", "up");
-    return nx_pack(out, "{s:s,s:s,s:s,s:i,s:s,s:u,s:u,s:u}", "event", "node_up", "node", e.id.text, "host", e.id.host, "port", (int)e.id.port,
-                   "status", "up", "servers", (uint64_t)e.servers, "uptimeMs", e.uptime_ms, "lastHeartbeatMs", e.last_heartbeat_ms);
+        return nx_pack(out, "{s:s,s:s,s:s}", "event", "node_up", "node", nodes_borrow_id(control_nodes(c), index),
+                       "status", "up");
+    return nx_pack(out, "{s:s,s:s,s:s,s:i,s:s,s:u,s:u,s:u}", "event", "node_up", "node", e.id.text, "host", e.id.host,
+                   "port", (int)e.id.port, "status", "up", "servers", (uint64_t)e.servers, "uptimeMs", e.uptime_ms,
+                   "lastHeartbeatMs", e.last_heartbeat_ms);
 }
 
 static void
@@ -59,7 +63,8 @@ tell_node(struct control *c, uint32_t index, bool is_up, const char *reason, siz
     nx_packer p;
     value_packer_init(&p, CONTROL_RESULT_MAX);
     int err = is_up ? pack_node_up(c, index, &p)
-                    : nx_pack(&p, "{s:s,s:s,s:s#}", "event", "node_down", "node", nodes_borrow_id(control_nodes(c), index), "reason", reason, reason_len);
+                    : nx_pack(&p, "{s:s,s:s,s:s#}", "event", "node_down", "node", nodes_borrow_id(control_nodes(c), index),
+                              "reason", reason, reason_len);
     if (err == 0)
         tell(c, NX_EVENTS_NODES, &p);
     else
@@ -118,7 +123,8 @@ pack_entry(struct control *c, const struct registry_entry *e, nx_packer *out)
     int err = nx_ref_text(ref, text, sizeof text);
     if (err != 0)
         return err;
-    return nx_pack(out, "{s:s,s:s#,s:s,s:s}", "event", "registered", "name", e->name, (size_t)e->name_len, "ref", text, "scope", "global");
+    return nx_pack(out, "{s:s,s:s#,s:s,s:s}", "event", "registered", "name", e->name, (size_t)e->name_len, "ref", text,
+                   "scope", "global");
 }
 
 /* Events of all global names, one behind the other: their bodies in `out`, `ends` has where each ends. */
@@ -217,7 +223,8 @@ subscribe(struct control *c, uint32_t events)
 static void sync_names(struct control *c);
 
 static void
-on_barrier(void *arg, uint64_t call_id, int status, const struct call_target *target, const struct envelope *e, const uint8_t *body)
+on_barrier(void *arg, uint64_t call_id, int status, const struct call_target *target, const struct envelope *e,
+           const uint8_t *body)
 {
     struct control *c = arg;
     (void)call_id, (void)target, (void)e, (void)body;
@@ -315,16 +322,17 @@ pack_registry_event(const struct sys_registry_event *e, nx_packer *out)
 {
     char ref[WIRE_REF_TEXT_MAX] = "", other[WIRE_REF_TEXT_MAX] = "";
     const char *scope = e->scope == SYS_LOCAL ? "local" : "global";
-    if ((e->has_ref && wire_ref_to_text(&e->ref, ref, sizeof ref) != 0) || (e->has_other && wire_ref_to_text(&e->other, other, sizeof other) != 0))
+    if ((e->has_ref && wire_ref_to_text(&e->ref, ref, sizeof ref) != 0) ||
+        (e->has_other && wire_ref_to_text(&e->other, other, sizeof other) != 0))
         return NX_EBADMSG;
     switch (e->kind) {
     case SYS_REGISTERED:
     case SYS_UNREGISTERED:
-        return nx_pack(out, "{s:s,s:s#,s:s,s:s}", "event", e->kind == SYS_REGISTERED ? "registered" : "unregistered", "name", e->name.at, e->name.len,
-                       "ref", e->has_ref ? ref : NULL, "scope", scope);
+        return nx_pack(out, "{s:s,s:s#,s:s,s:s}", "event", e->kind == SYS_REGISTERED ? "registered" : "unregistered",
+                       "name", e->name.at, e->name.len, "ref", e->has_ref ? ref : NULL, "scope", scope);
     case SYS_CONFLICT:
-        return nx_pack(out, "{s:s,s:s#,s:s,s:s}", "event", "conflict", "name", e->name.at, e->name.len, "winner", e->has_ref ? ref : NULL,
-                       "loser", e->has_other ? other : NULL);
+        return nx_pack(out, "{s:s,s:s#,s:s,s:s}", "event", "conflict", "name", e->name.at, e->name.len,
+                       "winner", e->has_ref ? ref : NULL, "loser", e->has_other ? other : NULL);
     case SYS_SYNCED:
         return nx_pack(out, "{s:s,s:s#,s:u}", "event", "synced", "node", e->node.at, e->node.len, "count", e->count);
     default:
@@ -351,7 +359,8 @@ control_events_registry(struct control *c, const struct envelope *e, const uint8
         break_followers(c, NX_EVENTS_NAMES);
     list_each(it, &c->sessions) {
         struct session *s = list_item(it, struct session, link);
-        if (err == 0 && (s->events & NX_EVENTS_NAMES) != 0 && !s->needs_names && (event.version == 0 || event.version > s->names_version))
+        bool is_news = event.version == 0 || event.version > s->names_version;
+        if (err == 0 && (s->events & NX_EVENTS_NAMES) != 0 && !s->needs_names && is_news)
             session_put_event(s, buf_data(&p.bytes), buf_len(&p.bytes));
     }
     value_packer_fini(&p);
@@ -376,7 +385,8 @@ void
 method_events(struct request *r, const struct params *p)
 {
     struct session *s = r->session;
-    unsigned events = (params_flag(p, PARAM_NODES, true) ? NX_EVENTS_NODES : 0) | (params_flag(p, PARAM_NAMES, true) ? NX_EVENTS_NAMES : 0);
+    unsigned events = (params_flag(p, PARAM_NODES, true) ? NX_EVENTS_NODES : 0) |
+                      (params_flag(p, PARAM_NAMES, true) ? NX_EVENTS_NAMES : 0);
     request_reply_true(r);
     if ((events & NX_EVENTS_NAMES) == 0)
         control_events_forget(s);

@@ -16,34 +16,46 @@
 static const struct print_column status[] = {
     { "node", "node", 0 }, { "version", "version", 0 }, { "cluster", "cluster", 0 }, { "incarnation", "incarnation", 0 },
     { "startedAt", "started", PRINT_TIME }, { "uptimeMs", "uptime", PRINT_DURATION }, { "workers", "workers", 0 },
-    { "workersReady", "workers ready", 0 }, { "servers", "servers", 0 }, { "behaviors", "behaviors", 0 }, { "nodesKnown", "nodes known", 0 },
+    { "workersReady", "workers ready", 0 }, { "servers", "servers", 0 }, { "behaviors", "behaviors", 0 },
+    { "nodesKnown", "nodes known", 0 },
     { "nodesUp", "nodes up", 0 }, { "namesLocal", "names, local", 0 }, { "namesGlobal", "names, global", 0 },
     { "namesRemote", "of other nodes", 0 }, { "clients", "clients", 0 },
 };
 static const struct print_column nodes[] = {
-    { "id", "NODE", 0 }, { "status", "STATUS", 0 }, { "reason", "REASON", 0 }, { "servers", "SERVERS", 0 }, { "uptimeMs", "UPTIME", PRINT_DURATION },
+    { "id", "NODE", 0 }, { "status", "STATUS", 0 }, { "reason", "REASON", 0 }, { "servers", "SERVERS", 0 },
+    { "uptimeMs", "UPTIME", PRINT_DURATION },
     { "lastHeartbeatMs", "LAST HEARTBEAT", PRINT_TIME }, { "messagesSent", "SENT", 0 }, { "messagesReceived", "RECEIVED", 0 },
 };
 static const struct print_column workers[] = {
-    { "role", "ROLE", 0 }, { "slot", "SLOT", 0 }, { "state", "STATE", 0 }, { "pid", "PID", 0 }, { "cpu", "CPU", 0 }, { "servers", "SERVERS", 0 },
-    { "messages", "MESSAGES", 0 }, { "callsPending", "PENDING", 0 }, { "memoryBytes", "MEMORY", PRINT_BYTES }, { "restarts", "RESTARTS", 0 },
+    { "role", "ROLE", 0 }, { "slot", "SLOT", 0 }, { "state", "STATE", 0 }, { "pid", "PID", 0 }, { "cpu", "CPU", 0 },
+    { "servers", "SERVERS", 0 },
+    { "messages", "MESSAGES", 0 }, { "callsPending", "PENDING", 0 }, { "memoryBytes", "MEMORY", PRINT_BYTES },
+    { "restarts", "RESTARTS", 0 },
     { "uptimeMs", "UPTIME", PRINT_DURATION },
 };
 static const struct print_column behaviors[] = {
-    { "name", "BEHAVIOR", 0 }, { "version", "VERSION", 0 }, { "hash", "HASH", PRINT_SHORT }, { "live", "LIVE", 0 }, { "starts", "STARTS", 0 },
+    { "name", "BEHAVIOR", 0 }, { "version", "VERSION", 0 }, { "hash", "HASH", PRINT_SHORT }, { "live", "LIVE", 0 },
+    { "starts", "STARTS", 0 },
     { "crashes", "CRASHES", 0 }, { "messages", "MESSAGES", 0 }, { "file", "FILE", 0 },
 };
 static const struct print_column servers[] = {
-    { "ref", "REF", 0 }, { "behavior", "BEHAVIOR", 0 }, { "names", "NAMES", 0 }, { "state", "STATE", 0 }, { "queued", "QUEUED", 0 },
+    { "ref", "REF", 0 }, { "behavior", "BEHAVIOR", 0 }, { "names", "NAMES", 0 }, { "state", "STATE", 0 },
+    { "queued", "QUEUED", 0 },
     { "messages", "MESSAGES", 0 },
 };
 static const struct print_column names[] = {
-    { "name", "NAME", 0 }, { "scope", "SCOPE", 0 }, { "ref", "REF", 0 }, { "priority", "PRIORITY", 0 }, { "registeredAt", "REGISTERED", PRINT_TIME },
+    { "name", "NAME", 0 }, { "scope", "SCOPE", 0 }, { "ref", "REF", 0 }, { "priority", "PRIORITY", 0 },
+    { "registeredAt", "REGISTERED", PRINT_TIME },
 };
 
 /* rows: the key of the array in the result; NULL = the result itself is the listing. */
 enum shape { SHAPE_TABLE, SHAPE_RECORD, SHAPE_MAP };
-static const struct listing { const char *name, *rows; enum shape shape; const struct print_column *columns; size_t count; } listings[] = {
+static const struct listing {
+    const char *name, *rows;
+    enum shape shape;
+    const struct print_column *columns;
+    size_t count;
+} listings[] = {
     { "status", NULL, SHAPE_RECORD, status, BASE_COUNT(status) },
     { "nodes", NULL, SHAPE_TABLE, nodes, BASE_COUNT(nodes) },
     { "workers", NULL, SHAPE_TABLE, workers, BASE_COUNT(workers) },

@@ -12,9 +12,11 @@
 
 #include "noex/noex.h"
 
-/* The result of method `name` ("status", "nodes", "workers", "behaviors", "servers", "names", "stats"). 0, NX_EINVAL (no such listing), or as print_table. */
+/* The result of method `name` ("status", "nodes", "workers", "behaviors", "servers", "names", "stats"). 0, NX_EINVAL (no such
+ * listing), or as print_table. */
 int  listing_print(FILE *out, const char *name, nx_value result, bool is_json);
-/* Does the result itself say that something is missing in it? Then one line about it is in `text`; *is_failure: parts could not be had. */
+/* Does the result itself say that something is missing in it? Then one line about it is in `text`; *is_failure: parts could not
+ * be had. */
 bool listing_is_partial(nx_value result, char *text, size_t size, bool *is_failure);
 
 #endif

@@ -103,7 +103,8 @@ check_cut(struct fan *f, uint16_t slot, size_t len, uint32_t count)
     char text[96];
     if (len + CONTROL_ENVELOPE < c->limits.max_body || st == NULL || stats_get(st, servers_live) <= count)
         return 0;
-    (void)snprintf(text, sizeof text, "%u of its %llu servers are shown", (unsigned)count, (unsigned long long)stats_get(st, servers_live));
+    (void)snprintf(text, sizeof text, "%u of its %llu servers are shown", (unsigned)count,
+                   (unsigned long long)stats_get(st, servers_live));
     return add_missing(f, slot, text);
 }
 
@@ -111,7 +112,8 @@ check_cut(struct fan *f, uint16_t slot, size_t len, uint32_t count)
 static int
 add_servers(struct fan *f, uint16_t slot, const struct envelope *e, const uint8_t *body)
 {
-    const struct value_limits limits = { .max_body = e->body_len, .max_depth = 32, .max_objects = UINT32_MAX, .max_pairs = UINT32_MAX };
+    const struct value_limits limits = { .max_body = e->body_len, .max_depth = 32, .max_objects = UINT32_MAX,
+                                         .max_pairs = UINT32_MAX };
     struct rpc_cursor at = { body, body + e->body_len };
     uint32_t count;
     int err = value_scan(body, e->body_len, &limits, NULL);

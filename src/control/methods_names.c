@@ -31,7 +31,8 @@ control_names_check(struct rpc_slice name, struct base_error *why)
 static int
 find_in(struct control *c, int scope, struct rpc_slice name, struct registry_entry *out)
 {
-    return registry_find(control_registry(c), control_board(c), control_nodes(c), (enum registry_scope)scope, (const char *)name.at, name.len, out);
+    return registry_find(control_registry(c), control_board(c), control_nodes(c), (enum registry_scope)scope,
+                         (const char *)name.at, name.len, out);
 }
 
 int
@@ -51,7 +52,8 @@ control_names_find(struct control *c, int scope, struct rpc_slice name, nx_ref *
     }
     (void)snprintf(shown, sizeof shown, "%.*s", (int)name.len, (const char *)name.at);
     if (err == NX_ENONAME)
-        return base_error_set(why, err, shown, "name %s is not registered%s%s", shown, scope != 0 ? ", scope " : "", scope != 0 ? scope_name(scope) : "");
+        return base_error_set(why, err, shown, "name %s is not registered%s%s", shown, scope != 0 ? ", scope " : "",
+                              scope != 0 ? scope_name(scope) : "");
     return base_error_set(why, err, shown, "name %s: %s", shown, nx_strerror(err));
 }
 
@@ -109,8 +111,8 @@ control_names_pack(struct control *c, const struct registry_entry *e, nx_packer 
     int err = nx_ref_text(ref, text, sizeof text);
     if (err != 0)
         return err;
-    return nx_pack(out, "{s:s#,s:s,s:s,s:s,s:i,s:u}", "name", e->name, (size_t)e->name_len, "scope", scope_name(e->scope), "ref", text,
-                   "node", node, "priority", (int)e->priority, "registeredAt", e->registered_at_ms);
+    return nx_pack(out, "{s:s#,s:s,s:s,s:s,s:i,s:u}", "name", e->name, (size_t)e->name_len, "scope", scope_name(e->scope),
+                   "ref", text, "node", node, "priority", (int)e->priority, "registeredAt", e->registered_at_ms);
 }
 
 struct filter { int scope; bool has_node; uint32_t node; struct rpc_slice prefix; uint64_t limit; };
@@ -174,7 +176,8 @@ method_names(struct request *r, const struct params *p)
 {
     struct control *c = request_control(r);
     struct base_error why = { 0 };
-    struct filter f = { .prefix = p->of[PARAM_PREFIX].text, .limit = (uint64_t)params_number(p, PARAM_LIMIT, 0), .has_node = p->of[PARAM_NODE].is_set };
+    struct filter f = { .prefix = p->of[PARAM_PREFIX].text, .limit = (uint64_t)params_number(p, PARAM_LIMIT, 0),
+                        .has_node = p->of[PARAM_NODE].is_set };
     int err = params_scope(p, PARAM_SCOPE, 0, &f.scope, &why);
     if (err == 0 && f.has_node)
         err = control_find_node(c, p->of[PARAM_NODE].text, &f.node, &why);

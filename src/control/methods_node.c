@@ -37,7 +37,8 @@ sum(struct control *c, size_t field)
     for (uint32_t i = 0; i < process_count(c); i++) {
         const struct stats *st = shm_stats(c->config.shm, slot_at(c, i));
         if (st != NULL)
-            total += atomic_load_explicit((const _Atomic uint64_t *)(const void *)((const char *)st + field), memory_order_relaxed);
+            total += atomic_load_explicit((const _Atomic uint64_t *)(const void *)((const char *)st + field),
+                                          memory_order_relaxed);
     }
     return total;
 }
@@ -81,16 +82,18 @@ pack_status(struct control *c, nx_packer *out)
 
     int err = rpc_put_map_head(&out->bytes, 19);
     if (err == 0)
-        err = nx_pack(out, "s s s s s i s s s s s s s u s u", "node", conf->node.text, "host", conf->node.host, "port", (int)conf->node.port,
-                      "cluster", conf->cluster, "version", c->config.version, "incarnation", incarnation,
-                      "startedAt", board_started_at_ms(control_board(c)), "uptimeMs", since_ms(board_started_at_ms(control_board(c))));
+        err = nx_pack(out, "s s s s s i s s s s s s s u s u", "node", conf->node.text, "host", conf->node.host,
+                      "port", (int)conf->node.port, "cluster", conf->cluster, "version", c->config.version,
+                      "incarnation", incarnation,
+                      "startedAt", board_started_at_ms(control_board(c)),
+                      "uptimeMs", since_ms(board_started_at_ms(control_board(c))));
     if (err == 0)
         err = nx_pack(out, "s u s u s u s u", "workers", (uint64_t)shm_workers(c->config.shm), "workersReady", (uint64_t)ready,
                       "servers", SUM(c, servers_live), "behaviors", (uint64_t)behaviors_count(shm_behaviors(c->config.shm)));
     if (err == 0)
         err = nx_pack(out, "s u s u s u s u s u s u s u", "nodesKnown", (uint64_t)known, "nodesUp", (uint64_t)up + 1,
-                      "names", names.local + names.own + names.remote, "namesLocal", names.local, "namesGlobal", names.own + names.remote,
-                      "namesRemote", names.remote, "clients", (uint64_t)c->session_count);
+                      "names", names.local + names.own + names.remote, "namesLocal", names.local,
+                      "namesGlobal", names.own + names.remote, "namesRemote", names.remote, "clients", (uint64_t)c->session_count);
     return err;
 }
 
@@ -111,15 +114,19 @@ pack_node(struct control *c, uint32_t index, const struct nodes_entry *e, nx_pac
     bool is_self = index == 0;
     uint64_t started = board_started_at_ms(control_board(c));
     char incarnation[17];
-    (void)snprintf(incarnation, sizeof incarnation, "%016" PRIx64, is_self ? board_incarnation(control_board(c)) : e->incarnation);
+    (void)snprintf(incarnation, sizeof incarnation, "%016" PRIx64,
+                   is_self ? board_incarnation(control_board(c)) : e->incarnation);
     int err = rpc_put_map_head(&out->bytes, 17);
     if (err == 0)
-        err = nx_pack(out, "s s s s s s s i s s s s s b", "id", e->id.text, "name", e->id.name, "host", e->id.host, "port", (int)e->id.port,
-                      "status", nodes_state_name(is_self ? NODES_UP : e->state), "reason", nodes_reason_name(e->reason), "self", (int)is_self);
+        err = nx_pack(out, "s s s s s s s i s s s s s b", "id", e->id.text, "name", e->id.name, "host", e->id.host,
+                      "port", (int)e->id.port, "status", nodes_state_name(is_self ? NODES_UP : e->state),
+                      "reason", nodes_reason_name(e->reason), "self", (int)is_self);
     if (err == 0)
         err = nx_pack(out, "s s s u s u s u s u s u", "incarnation", incarnation, "session", (uint64_t)e->session,
-                      "servers", is_self ? SUM(c, servers_live) : (uint64_t)e->servers, "uptimeMs", is_self ? since_ms(started) : e->uptime_ms,
-                      "lastHeartbeatMs", is_self ? clock_wall_ms() : e->last_heartbeat_ms, "upSinceMs", is_self ? started : e->up_since_ms);
+                      "servers", is_self ? SUM(c, servers_live) : (uint64_t)e->servers,
+                      "uptimeMs", is_self ? since_ms(started) : e->uptime_ms,
+                      "lastHeartbeatMs", is_self ? clock_wall_ms() : e->last_heartbeat_ms,
+                      "upSinceMs", is_self ? started : e->up_since_ms);
     if (err == 0)
         err = nx_pack(out, "s u s u s u s u", "messagesSent", e->messages_sent, "messagesReceived", e->messages_received,
                       "bytesSent", e->bytes_sent, "bytesReceived", e->bytes_received);
@@ -134,7 +141,8 @@ pack_nodes(struct control *c, bool has_one, uint32_t one, bool is_up_only, nx_pa
     size_t place;
     int err = rpc_array_begin(&out->bytes, &place);
     for (uint32_t i = 0; i < all && err == 0; i++) {
-        if ((has_one && i != one) || nodes_get(control_nodes(c), i, &entry) != 0 || (is_up_only && i != 0 && entry.state != NODES_UP))
+        if ((has_one && i != one) || nodes_get(control_nodes(c), i, &entry) != 0 ||
+            (is_up_only && i != 0 && entry.state != NODES_UP))
             continue;
         err = pack_node(c, i, &entry, out);
         count++;
@@ -184,11 +192,13 @@ pack_process(struct control *c, uint16_t slot, nx_packer *out)
     const char *role = slot == SLOT_LINK ? "link" : slot == SLOT_GATE ? "gate" : "worker";
     int err = rpc_put_map_head(&out->bytes, 15);
     if (err == 0)
-        err = nx_pack(out, "s s s i s s s i s i s u s u s u", "role", role, "slot", (int)slot, "state", board_state_name(b.state), "pid", (int)b.pid,
-                      "cpu", (int)b.cpu, "generation", (uint64_t)b.generation, "startedAt", b.started_at_ms, "uptimeMs", since_ms(b.started_at_ms));
+        err = nx_pack(out, "s s s i s s s i s i s u s u s u", "role", role, "slot", (int)slot, "state", board_state_name(b.state),
+                      "pid", (int)b.pid, "cpu", (int)b.cpu, "generation", (uint64_t)b.generation, "startedAt", b.started_at_ms,
+                      "uptimeMs", since_ms(b.started_at_ms));
     if (err == 0)
-        err = nx_pack(out, "s u s u s u s u s u s u s u", "restarts", (uint64_t)b.restarts, "servers", stats_get(st, servers_live),
-                      "messages", stats_get(st, messages), "callsPending", stats_get(st, calls_pending), "parkedHandlers", stats_get(st, parked),
+        err = nx_pack(out, "s u s u s u s u s u s u s u", "restarts", (uint64_t)b.restarts,
+                      "servers", stats_get(st, servers_live), "messages", stats_get(st, messages),
+                      "callsPending", stats_get(st, calls_pending), "parkedHandlers", stats_get(st, parked),
                       "timers", stats_get(st, timers), "memoryBytes", stats_get(st, memory_bytes));
     return err;
 }
@@ -227,8 +237,9 @@ pack_behavior(struct control *c, uint32_t index, const struct behaviors_entry *e
     }
     for (size_t i = 0; i < sizeof e->hash; i++)
         (void)snprintf(hash + 2 * i, 3, "%02x", e->hash[i]);
-    return nx_pack(out, "{s:s,s:u,s:s,s:s,s:u,s:u,s:u,s:u,s:u}", "name", e->name, "version", (uint64_t)e->version, "hash", hash, "file", e->file,
-                   "generation", (uint64_t)e->generation, "starts", starts, "live", live, "crashes", crashes, "messages", messages);
+    return nx_pack(out, "{s:s,s:u,s:s,s:s,s:u,s:u,s:u,s:u,s:u}", "name", e->name, "version", (uint64_t)e->version, "hash", hash,
+                   "file", e->file, "generation", (uint64_t)e->generation, "starts", starts, "live", live,
+                   "crashes", crashes, "messages", messages);
 }
 
 void
@@ -276,8 +287,8 @@ pack_counters(struct control *c, nx_packer *out)
     for (size_t i = 0; i < BASE_COUNT(counters) && err == 0; i++)
         err = nx_pack(out, "s u", counters[i].name, sum(c, counters[i].field));
     if (err == 0)
-        err = nx_pack(out, "s u s u s u s u s u", "registryTotal", names.local + names.own + names.remote, "registryLocal", names.local,
-                      "registryGlobal", names.own + names.remote, "registryRemote", names.remote,
+        err = nx_pack(out, "s u s u s u s u s u", "registryTotal", names.local + names.own + names.remote,
+                      "registryLocal", names.local, "registryGlobal", names.own + names.remote, "registryRemote", names.remote,
                       "registryCapacity", (uint64_t)registry_capacity(control_registry(c)));
     if (err == 0)
         err = nx_pack(out, "s u s u s u s u", "registryVersion", registry_version(control_registry(c)), "nodesUp", peers + 1,

@@ -59,7 +59,8 @@ choose_worker(struct control *c, uint16_t *slot, uint32_t *generation)
     for (uint16_t i = 0; i < shm_workers(c->config.shm) && i < SLOT_WORKERS_MAX; i++) {
         struct board_slot on_board;
         const struct stats *st = shm_stats(c->config.shm, i);
-        if (st == NULL || board_get(control_board(c), i, &on_board) != 0 || on_board.generation == 0 || on_board.state != BOARD_READY)
+        if (st == NULL || board_get(control_board(c), i, &on_board) != 0 || on_board.generation == 0 ||
+            on_board.state != BOARD_READY)
             continue;
         uint64_t load = stats_get(st, servers_live) + c->starting[i];
         if (load >= least)
@@ -116,7 +117,8 @@ read_behavior(struct control *c, const struct params *p, struct start *out, stru
         return base_error_set(why, err, NULL, "too much in progress: the behavior table is being changed");
     char shown[NX_BEHAVIOR_NAME_MAX + 1];
     (void)snprintf(shown, sizeof shown, "%.*s", (int)name.len, (const char *)name.at);
-    return base_error_set(why, NX_ENOBEHAVIOR, shown, "behavior %s is not registered on node %s", shown, c->config.conf->node.text);
+    return base_error_set(why, NX_ENOBEHAVIOR, shown, "behavior %s is not registered on node %s", shown,
+                          c->config.conf->node.text);
 }
 
 static int
@@ -126,7 +128,8 @@ read_start(struct request *r, const struct params *p, struct start *out)
     struct base_error why = { 0 };
     *out = (struct start){
         .timeout_ms = params_number(p, PARAM_SPAWN_TIMEOUT, SPAWN_MS),
-        .spawn = { .init_timeout_ms = params_number(p, PARAM_INIT_TIMEOUT, INIT_MS), .priority = (int32_t)params_number(p, PARAM_PRIORITY, 0) },
+        .spawn = { .init_timeout_ms = params_number(p, PARAM_INIT_TIMEOUT, INIT_MS),
+                   .priority = (int32_t)params_number(p, PARAM_PRIORITY, 0) },
     };
     if (p->of[PARAM_ARGS].is_set)
         out->spawn.args = (struct sys_bytes){ p->of[PARAM_ARGS].raw.at, p->of[PARAM_ARGS].raw.len };
@@ -150,7 +153,8 @@ address_start(struct request *r, uint32_t node, struct envelope *e)
     struct nodes_entry entry;
     *e = (struct envelope){ .kind = KIND_SPAWN, .node = node, .slot = SLOT_ANY };
     if (node != 0) {
-        if (nodes_get(control_nodes(c), node, &entry) == 0 && nodes_route(control_nodes(c), node, entry.incarnation, &e->session) == 0)
+        if (nodes_get(control_nodes(c), node, &entry) == 0 &&
+            nodes_route(control_nodes(c), node, entry.incarnation, &e->session) == 0)
             return 0;
         const char *id = nodes_borrow_id(control_nodes(c), node);
         request_fail_code(r, NX_ENODE, id, "node %s is not reachable", id != NULL ? id : "?");
@@ -166,11 +170,13 @@ address_start(struct request *r, uint32_t node, struct envelope *e)
     return 0;
 }
 
-/* To whoever starts, or has started, the server of call_id. What cannot be told has ended, or stops the server himself when nobody acknowledges it. */
+/* To whoever starts, or has started, the server of call_id. Who cannot be told has ended, or stops the server himself when nobody
+ * acknowledges it. */
 static void
 send_word(struct control *c, uint8_t kind, uint32_t node, uint32_t session, uint16_t slot, uint32_t generation, uint64_t call_id)
 {
-    struct envelope e = { .kind = kind, .node = node, .session = session, .slot = slot, .generation = generation, .call_id = call_id };
+    struct envelope e = { .kind = kind, .node = node, .session = session, .slot = slot, .generation = generation,
+                          .call_id = call_id };
     (void)route_send(c->config.route, &e, NULL);
 }
 
@@ -178,7 +184,8 @@ void
 request_undo_start(struct request *r, uint64_t call_id, const struct call_target *target)
 {
     if (r->count == REQUEST_SPAWN)
-        send_word(request_control(r), KIND_SPAWN_CANCEL, target->node, target->session, target->slot, target->generation, call_id);
+        send_word(request_control(r), KIND_SPAWN_CANCEL, target->node, target->session, target->slot, target->generation,
+                  call_id);
 }
 
 void
@@ -197,8 +204,9 @@ on_started(struct request *r, const struct envelope *e, const uint8_t *body)
     struct sys_spawn_reply reply;
     nx_ref ref;
 
-    int err = e->kind == KIND_SPAWN_REPLY ? sys_spawn_reply_decode(body, e->body_len, &reply, &why)
-                                          : base_error_set(&why, NX_EBADMSG, NULL, "message malformed: not the answer to a start");
+    int err = base_error_set(&why, NX_EBADMSG, NULL, "message malformed: not the answer to a start");
+    if (e->kind == KIND_SPAWN_REPLY)
+        err = sys_spawn_reply_decode(body, e->body_len, &reply, &why);
     if (err == 0)
         err = route_ref_from_wire(c->config.route, &reply.ref, &ref, &why);
     if (err != 0) {
@@ -221,7 +229,8 @@ method_start(struct request *r, const struct params *p)
     request_count(r, REQUEST_SPAWN);
     if (read_start(r, p, &start) != 0 || address_start(r, start.node, &e) != 0)
         return;
-    (void)snprintf(what, sizeof what, "start of %.*s", (int)(start.spawn.behavior.len < 64 ? start.spawn.behavior.len : 64), start.spawn.behavior.at);
+    (void)snprintf(what, sizeof what, "start of %.*s", (int)(start.spawn.behavior.len < 64 ? start.spawn.behavior.len : 64),
+                   start.spawn.behavior.at);
     buf_init(&body, c->limits.max_body + CONTROL_ENVELOPE);
     int err = sys_spawn_encode(&start.spawn, &body);
     if (err == 0)
@@ -334,7 +343,8 @@ method_stop(struct request *r, const struct params *p)
     struct envelope e;
     struct buf body;
     nx_ref ref;
-    if (read_reason(r, p, &stop.reason) != 0 || request_target(r, &p->of[PARAM_TARGET], &ref) != 0 || way_or_fail(r, ref, &e) != 0)
+    if (read_reason(r, p, &stop.reason) != 0 || request_target(r, &p->of[PARAM_TARGET], &ref) != 0 ||
+        way_or_fail(r, ref, &e) != 0)
         return;
     e.kind = KIND_STOP;
     buf_init(&body, 0);

@@ -70,7 +70,8 @@ read_timeout(struct rpc_cursor *c, const struct param_rule *rule, struct param_v
         out->number = NX_FOREVER;
         return 0;
     }
-    return base_error_set(why, NX_EINVAL, rule->key, "parameter %s: must be a whole number of milliseconds from %lld to %lld, or \"infinity\"",
+    return base_error_set(why, NX_EINVAL, rule->key,
+                          "parameter %s: must be a whole number of milliseconds from %lld to %lld, or \"infinity\"",
                           rule->key, (long long)rule->min, (long long)rule->max);
 }
 

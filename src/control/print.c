@@ -286,6 +286,7 @@ print_complaint(FILE *out, const char *tool, const char *command, const char *te
     struct buf b;
     buf_init(&b, 0);
     const char *line = put_escaped(&b, text, strlen(text)) == 0 ? buf_cstr(&b) : NULL;
-    fprintf(out, "%s: %s%s%s\n", tool, command != NULL ? command : "", command != NULL ? ": " : "", line != NULL ? line : "out of memory");
+    fprintf(out, "%s: %s%s%s\n", tool, command != NULL ? command : "", command != NULL ? ": " : "",
+            line != NULL ? line : "out of memory");
     buf_fini(&b);
 }

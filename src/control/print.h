@@ -21,10 +21,12 @@ enum print_form {
 struct print_column { const char *key, *title; enum print_form form; };
 
 /* Each returns 0, NX_ENOMEM, or NX_ESYS if the stream does not take it. Control characters are escaped. */
-int print_json(FILE *out, nx_value v);                                                      /* one line */
-int print_table(FILE *out, nx_value rows, const struct print_column *columns, size_t count);   /* an array of maps; numbers stand to the right */
-int print_record(FILE *out, nx_value map, const struct print_column *fields, size_t count);    /* one "title: text" a line */
-int print_map(FILE *out, nx_value map);                                                     /* all of it, one "key: text" a line */
+int print_json(FILE *out, nx_value v);                                        /* one line */
+/* An array of maps; numbers stand to the right. */
+int print_table(FILE *out, nx_value rows, const struct print_column *columns, size_t count);
+/* One "title: text" a line; print_map: all of it, under its keys. */
+int print_record(FILE *out, nx_value map, const struct print_column *fields, size_t count);
+int print_map(FILE *out, nx_value map);
 /* One line for a person, whatever is in the text: control characters are escaped. */
 void print_complaint(FILE *out, const char *tool, const char *command, const char *text);
 

@@ -1,7 +1,8 @@
 /*
  * request.c - one request of a client, from its arrival to its one answer.
  *
- * Lives here: the bounds and statistics of requests, sending a message of this node's own and waiting for it, the texts of failures.
+ * Lives here: the bounds and statistics of requests, sending a message of this node's own and waiting for it, the texts of
+ * failures.
  * Never here: what a method does.
  * Runs in: the gate.
  *
@@ -143,7 +144,8 @@ request_error_from(const struct envelope *e, const uint8_t *body, struct base_er
     (void)snprintf(subject, sizeof subject, "%.*s", (int)(in.subject.len < sizeof subject ? in.subject.len : 0), in.subject.at);
     int code = base_error_is_known(in.code) ? in.code : NX_EBADMSG;
     if (in.text.len > 0)
-        base_error_set(out, code, subject, "%.*s", (int)(in.text.len < BASE_ERROR_TEXT ? in.text.len : BASE_ERROR_TEXT), in.text.at);
+        base_error_set(out, code, subject, "%.*s", (int)(in.text.len < BASE_ERROR_TEXT ? in.text.len : BASE_ERROR_TEXT),
+                       in.text.at);
     else
         base_error_set(out, code, subject, "%s", nx_strerror(code));
     out->app_code = in.app_code;
@@ -161,7 +163,8 @@ fail_unanswered(struct request *r, int status)
     if (r->has_ref)
         (void)nx_ref_text(r->ref, ref, sizeof ref);
     if (status == NX_ETIMEDOUT) {
-        base_error_set(&why, NX_ETIMEDOUT, ref, "%s%s%s timed out after %lld ms", r->what, ref[0] != '\0' ? " to " : "", ref, (long long)r->timeout_ms);
+        base_error_set(&why, NX_ETIMEDOUT, ref, "%s%s%s timed out after %lld ms", r->what, ref[0] != '\0' ? " to " : "", ref,
+                       (long long)r->timeout_ms);
         why.timeout_ms = r->timeout_ms;
     } else if (r->has_ref) {
         route_explain(c->config.route, status, r->ref, &why);
@@ -204,10 +207,12 @@ request_count(struct request *r, enum request_count count)
 }
 
 void
-request_send(struct request *r, struct envelope *e, const void *body, size_t len, int64_t timeout_ms, const char *what, request_end_fn *end)
+request_send(struct request *r, struct envelope *e, const void *body, size_t len, int64_t timeout_ms, const char *what,
+             request_end_fn *end)
 {
     struct control *c = request_control(r);
-    struct call_target target = { .node = e->node, .session = e->session, .generation = e->generation, .slot = e->slot, .serial = e->serial };
+    struct call_target target = { .node = e->node, .session = e->session, .generation = e->generation, .slot = e->slot,
+                                  .serial = e->serial };
 
     r->end = end;
     r->timeout_ms = timeout_ms;
@@ -235,7 +240,8 @@ request_send(struct request *r, struct envelope *e, const void *body, size_t len
     (void)call_cancel(c->config.calls, r->call_id);
     r->call_id = 0;
     if (err == NX_EBUSY)
-        request_fail_code(r, err, NULL, "too much in progress: the way to %s is full", e->node != 0 ? "other nodes" : "that process");
+        request_fail_code(r, err, NULL, "too much in progress: the way to %s is full",
+                          e->node != 0 ? "other nodes" : "that process");
     else
         fail_unanswered(r, err);
 }
@@ -288,7 +294,8 @@ answer_busy(struct session *s, const struct rpc_message *m)
     struct base_error why = { 0 };
     if (m->kind == RPC_NOTIFICATION)
         return;
-    base_error_set(&why, NX_EBUSY, NULL, "too much in progress: %d requests of this client wait for their answer", CONTROL_IN_FLIGHT_MAX);
+    base_error_set(&why, NX_EBUSY, NULL, "too much in progress: %d requests of this client wait for their answer",
+                   CONTROL_IN_FLIGHT_MAX);
     session_put_error(s, m->id, &why);
 }
 

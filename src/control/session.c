@@ -5,7 +5,8 @@
  * Never here: what a request means.
  * Runs in: the gate.
  *
- * An answer only joins `out`; the hook at the end of the turn writes it, so many answers are one write, and nothing that runs a request can free its session.
+ * An answer only joins `out`; the hook at the end of the turn writes it, so many answers are one write, and nothing that runs a
+ * request can free its session.
  * Invariant: in_flight counts `requests`; is_paused or is_closing: nothing is read and nothing is run.
  */
 #include "control/control_priv.h"
@@ -151,14 +152,16 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 
 /* ---------------------------------------------------------------- answers */
 
-/* `err` of having put something into `out`. A client that does not take its answers loses its connection, not one answer among many. */
+/* `err` of having put something into `out`. A client that does not take its answers loses its connection, not one answer among
+ * many. */
 static void
 after_put(struct session *s, int err)
 {
     want_turn(s);
     if (err != 0) {
         s->is_broken = true;
-        log_warn("control: client closed reason=\"%s\" queued=%zu", err == NX_ETOOBIG ? "does not read its answers" : nx_strerror(err),
+        log_warn("control: client closed reason=\"%s\" queued=%zu",
+                 err == NX_ETOOBIG ? "does not read its answers" : nx_strerror(err),
                  buf_len(&s->out));
     } else if (buf_len(&s->out) > CONTROL_OUT_SOFT) {
         s->is_paused = true;

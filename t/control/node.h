@@ -1,9 +1,10 @@
 /*
- * node.h - a node for the tests of this room: a child process with a real control object, shared memory, routes, calls and pipes; behind the pipes two
- * workers and a link worker that answer as the tests want.
+ * node.h - a node for the tests of this room: a child process with a real control object, shared memory, routes, calls and pipes;
+ * behind the pipes two workers and a link worker that answer as the tests want.
  *
- * What a worker does with a call: echoes its body, but for these strings: "hang" (never), "fail" (NX_EAPP 42), "garbage" (broken bytes), "die" (its pipes close).
- * A start: args "hang" and "fail" likewise, "late" is answered when it is taken back, else a ref. The link worker registers in the real registry; the name "taken" belongs to another.
+ * What a worker does with a call: echoes its body, but for these strings: "hang" (never), "fail" (NX_EAPP 42), "garbage" (broken
+ * bytes), "die" (its pipes close). A start: args "hang" and "fail" likewise, "late" is answered when it is taken back, else a
+ * ref. The link worker registers in the real registry; the name "taken" belongs to another.
  */
 #ifndef NOEXD_T_CONTROL_NODE_H
 #define NOEXD_T_CONTROL_NODE_H
