@@ -124,13 +124,15 @@ loop_turn(struct loop *loop, bool may_wait)
     if (wait)
         wait = loop_timers_arm(loop);
 
+    loop->turns++;
     loop->now_is_stale = true;
     if (event_base_loop(loop->base, wait ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK) < 0)
         return NX_ESYS;
-    loop->turns++;
 
     bool timers_left = loop_timers_fire(loop);
-    loop->more = run_hooks(loop) || timers_left;
+    loop->more = false;                           /* the hooks are about to see whatever loop_again was called for until now */
+    if (run_hooks(loop) || timers_left)
+        loop->more = true;
     run_deferred(loop);
     return 0;
 }
@@ -150,6 +152,12 @@ void
 loop_stop(struct loop *loop)
 {
     loop->stop = true;
+}
+
+void
+loop_again(struct loop *loop)
+{
+    loop->more = true;
 }
 
 void

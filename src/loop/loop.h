@@ -29,7 +29,7 @@ int  loop_run(struct loop *loop);                 /* until loop_stop; 0 or NX_ES
 int  loop_turn(struct loop *loop, bool may_wait); /* one turn; 0 or NX_ESYS. loop_run is made of these */
 void loop_stop(struct loop *loop);                /* at the end of this turn */
 uint64_t loop_now_ns(const struct loop *loop);    /* monotonic, taken once a turn, after the wait */
-uint64_t loop_turns(const struct loop *loop);
+uint64_t loop_turns(const struct loop *loop);     /* begun so far */
 
 /* A hook at the end of each turn. Returns true if it has more to do: then the next turn does not wait. Storage belongs to the caller.
  * Order: ascending rank, e.g. LOOP_RANK_RUN before LOOP_RANK_FLUSH; equal ranks in the order of adding. A hook may add and remove hooks, itself
@@ -38,6 +38,9 @@ enum { LOOP_RANK_EXPIRE = 10, LOOP_RANK_RUN = 20, LOOP_RANK_FLUSH = 30, LOOP_RAN
 struct loop_hook { struct list link; int rank; bool (*fn)(void *arg); void *arg; };
 void loop_add_hook(struct loop *loop, struct loop_hook *hook);
 void loop_remove_hook(struct loop *loop, struct loop_hook *hook);
+
+/* The next turn does not wait. For work that comes up when the hook for it has already run in this turn, or between turns. */
+void loop_again(struct loop *loop);
 
 /* A timer; storage belongs to the caller. Fires once, at or after `at_ns` (monotonic), between the events and the hooks of a turn; in the order
  * of time. Setting it again moves it; moving one that is set never fails. Any number; the kernel sees one. */

@@ -35,6 +35,7 @@ struct mesh {
     struct mesh_config config;
     struct loop_hook flush;
     struct list dirty, leaving;
+    uint64_t flushed_turn;            /* the turn in which the flush ran last */
     uint64_t messages_out;
     struct peer *peers[PLACES];
 };
@@ -59,6 +60,7 @@ static bool
 flush_all(void *arg)
 {
     struct mesh *m = arg;
+    m->flushed_turn = loop_turns(m->config.loop);
     list_each_safe(link, next, &m->dirty) {
         struct peer *p = list_item(link, struct peer, dirty);
         pipe_writer_flush(p->writer);             /* tells nobody anything now: what breaks is told at the end of the turn */
@@ -258,8 +260,12 @@ mesh_put(struct mesh *m, uint16_t slot, uint32_t generation, const struct envelo
     if (err != 0)
         return err;
     m->messages_out++;
-    if (!list_is_linked(&p->dirty))
+    if (!list_is_linked(&p->dirty)) {
         list_push_back(&m->dirty, &p->dirty);
+        /* Behind this turn's flush, by something deferred, or between turns: the loop must not go to sleep over it. */
+        if (m->flushed_turn == loop_turns(m->config.loop))
+            loop_again(m->config.loop);
+    }
     return 0;
 }
 

@@ -160,6 +160,39 @@ UNIT(loop, a_turn_with_more_to_do_does_not_wait)
     loop_free(&loop);
 }
 
+static bool
+again_hook(void *arg)
+{
+    static int calls;
+    struct probe *p = arg;
+    note(p->name);
+    if (calls++ % 2 == 0)
+        loop_again(p->loop);
+    return false;
+}
+
+UNIT(loop, again_keeps_the_next_turn_from_waiting_and_only_that)
+{
+    struct loop *loop = fresh();
+    struct probe late = PROBE(loop, "l", LOOP_RANK_LAST);
+    late.hook.fn = again_hook;
+    loop_again(loop);                             /* between turns */
+    CU_ASSERT_EQUAL(loop_turn(loop, true), 0);
+    probe_add(&late);
+    CU_ASSERT_EQUAL(loop_turn(loop, false), 0);   /* behind every other hook */
+    CU_ASSERT_EQUAL(loop_turn(loop, true), 0);
+    CU_ASSERT_STRING_EQUAL(trace, "ll");
+    /* Then the loop waits again: only the timer, a long while later for it, ends this turn. */
+    struct loop_timer t;
+    uint64_t at = clock_now_ns() + 2 * CLOCK_NS_PER_MS;
+    loop_timer_init(&t, on_timer, timer_text);
+    CU_ASSERT_EQUAL(loop_timer_set(loop, &t, at), 0);
+    loop_remove_hook(loop, &late.hook);
+    CU_ASSERT_EQUAL(loop_turn(loop, true), 0);
+    CU_ASSERT(clock_now_ns() >= at);
+    loop_free(&loop);
+}
+
 struct again { struct loop *loop; struct loop_defer defer; int left; };
 
 static void

@@ -148,6 +148,35 @@ UNIT(mesh, slots_are_the_workers_the_link_worker_and_the_gate)
     CU_ASSERT_EQUAL(testing_fds(), before);
 }
 
+struct late { struct here *here; struct loop_defer defer; };
+
+static void
+late_put(void *arg)
+{
+    struct late *l = arg;
+    CU_ASSERT_EQUAL(put(l->here->mesh, 4, 0, 2, 10), 0);
+}
+
+UNIT(mesh, what_is_put_between_turns_or_behind_the_flush_does_not_lie_until_something_else_happens)
+{
+    struct here h;
+    int far[2];
+    struct late late = { .here = &h };
+    uint8_t bytes[256];
+    here_open(&h);
+    attach_here(&h, 4, 1, far);
+    CU_ASSERT_EQUAL(put(h.mesh, 4, 0, 1, 10), 0);
+    CU_ASSERT_EQUAL(loop_turn(h.loop, true), 0);  /* would wait for ever: nothing else happens here */
+    CU_ASSERT_EQUAL(read(far[0], bytes, sizeof bytes), WIRE_PIPE_HEADER + 10);
+    loop_defer(h.loop, &late.defer, late_put, &late);
+    CU_ASSERT_EQUAL(loop_turn(h.loop, true), 0);
+    CU_ASSERT_EQUAL(read(far[0], bytes, sizeof bytes), -1);
+    CU_ASSERT_EQUAL(loop_turn(h.loop, true), 0);
+    CU_ASSERT_EQUAL(read(far[0], bytes, sizeof bytes), WIRE_PIPE_HEADER + 10);
+    (void)close(far[0]), (void)close(far[1]);
+    here_close(&h);
+}
+
 /* A process of its own with a mesh of its own: sends back what slot 0 says. */
 static void
 echo_process(int read_fd, int write_fd)
