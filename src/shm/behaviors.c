@@ -16,8 +16,8 @@
 
 struct behaviors { struct catalog catalog; };
 
-/* A body as it lies in shared memory. Bytes that a fault has changed must not become a bool that is neither or a text without end, so
- * what leaves this file is built anew. */
+/* A body as it lies in shared memory. Bytes that a fault has changed must not become a bool that is neither or a text
+ * without end, so what leaves this file is built anew. */
 struct behaviors_body {
     uint32_t version, generation, is_present;
     uint8_t hash[32];

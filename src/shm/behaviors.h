@@ -23,7 +23,7 @@ struct behaviors_entry {
 
 uint32_t behaviors_count(const struct behaviors *b);
 int  behaviors_get(const struct behaviors *b, uint32_t index, struct behaviors_entry *out);    /* NX_EINVAL; NX_EBUSY */
-int  behaviors_find(const struct behaviors *b, const char *name, size_t len, uint32_t *index); /* NX_ENOBEHAVIOR: unknown or not present */
+int  behaviors_find(const struct behaviors *b, const char *name, size_t len, uint32_t *index); /* NX_ENOBEHAVIOR: unknown, not present */
 int  behaviors_put(struct behaviors *b, const struct behaviors_entry *e, uint32_t *index);     /* adds or replaces by name; NX_EFULL */
 
 #endif

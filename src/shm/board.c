@@ -90,7 +90,8 @@ board_set(struct board *b, uint16_t slot, const struct board_slot *in)
         in->started_at_ms,
         in->restarts,
     };
-    /* Of a death the generation tells first, of a birth last: who sees a generation that lives finds its pid and CPU in place. */
+    /* Of a death the generation tells first, of a birth last: who sees a generation that lives finds its pid and CPU in
+     * place. */
     if (in->generation == 0)
         atomic_store_explicit(&b->generations[place], 0, memory_order_release);
     latch_write(&b->places[place].latch, b->places[place].bodies[0], BOARD_WORDS, words);

@@ -141,8 +141,8 @@ catalog_add(struct catalog *c, const void *key, size_t key_len, const uint64_t *
     if (entry == c->capacity)
         return NX_EFULL;
 
-    /* A word for an entry at or beyond the count was left by a writer that was killed below: nobody's, so its place is taken. One
-     * that stays elsewhere does no harm: it leads to a key that is not the one looked for. */
+    /* A word for an entry at or beyond the count was left by a writer that was killed below: nobody's, so its place is
+     * taken. One that stays elsewhere does no harm: it leads to a key that is not the one looked for. */
     uint64_t hash = table_hash(c->hash_key, text, len);
     uint32_t at = (uint32_t)hash & c->index_mask;
     for (uint32_t steps = 0;; at = (at + 1) & c->index_mask, steps++) {
@@ -153,8 +153,9 @@ catalog_add(struct catalog *c, const void *key, size_t key_len, const uint64_t *
             break;
     }
 
-    /* Key and body, then the index word, then the count: readers do not look at an entry that is not counted, so all that happens before
-     * the last store can be left undone; and a counted entry is always found, so no key is ever added twice. */
+    /* Key and body, then the index word, then the count: readers do not look at an entry that is not counted, so all that
+     * happens before the last store can be left undone; and a counted entry is always found, so no key is ever added
+     * twice. */
     memset(catalog_key(c, entry), 0, c->key_bytes);
     memcpy(catalog_key(c, entry), key, key_len);
     latch_write((struct latch *)(void *)catalog_entry(c, entry), catalog_bodies(c, entry), c->body_words, body);

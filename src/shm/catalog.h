@@ -1,7 +1,9 @@
 /*
- * catalog.h - a table in shared memory that only grows: text keys that never change, each with a latched body. Private to this room.
+ * catalog.h - a table in shared memory that only grows: text keys that never change, each with a latched body. Private to
+ * this room.
  *
- * The node table and the behavior table are catalogs. An index, once given to a key, stays with it, so any process may keep it.
+ * The node table and the behavior table are catalogs. An index, once given to a key, stays with it, so any process may keep
+ * it.
  */
 #ifndef NOEXD_SHM_CATALOG_H
 #define NOEXD_SHM_CATALOG_H
@@ -33,8 +35,8 @@ const void *catalog_borrow_key(const struct catalog *c, uint32_t index);
 const struct latch *catalog_latch(const struct catalog *c, uint32_t index, const latch_word **bodies);      /* index < count */
 int  catalog_read(const struct catalog *c, uint32_t index, uint64_t *body);                     /* NX_ENONAME, NX_EBUSY */
 
-/* The writer. `key`: key_bytes at most, begins with the NUL-terminated text that is searched. */
-int  catalog_add(struct catalog *c, const void *key, size_t key_len, const uint64_t *body, uint32_t *index);    /* NX_EFULL; not there yet */
+/* The writer. `key`: key_bytes at most, begins with the NUL-terminated text that is searched; not in the catalog yet. NX_EFULL. */
+int  catalog_add(struct catalog *c, const void *key, size_t key_len, const uint64_t *body, uint32_t *index);
 void catalog_write(struct catalog *c, uint32_t index, const uint64_t *body);                    /* index < count */
 
 #endif

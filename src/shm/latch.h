@@ -1,15 +1,16 @@
 /*
  * latch.h - the one way in which a record in shared memory changes: two bodies, a version, one store.
  *
- * Lives here: reading and writing 64-bit words behind a version. Readers use body `version & 1`; the only writer fills the other one and
- * stores version + 1. Killed at any instruction, the writer leaves the old body or the new one, never a mixture, and no lock.
+ * Lives here: reading and writing 64-bit words behind a version. Readers use body `version & 1`; the only writer fills the
+ * other one and stores version + 1. Killed at any instruction, the writer leaves the old body or the new one, never a
+ * mixture, and no lock.
  * Never here: what a body means. Private to this room.
  * Runs in: every process.
  *
- * Ordering: a reader must never accept a body that a later write has begun to overwrite. Body words are stored with release and loaded with
- * acquire, so whoever sees one word of write n + 2 also sees the version n + 1 that came before it, and tries again. Relaxed words
- * with a full fence behind each commit would give the same; this form costs nothing on x86-64 (plain moves, no fence), and
- * ThreadSanitizer, which does not know fences, can follow it.
+ * Ordering: a reader must never accept a body that a later write has begun to overwrite. Body words are stored with release
+ * and loaded with acquire, so whoever sees one word of write n + 2 also sees the version n + 1 that came before it, and tries
+ * again. Relaxed words with a full fence behind each commit would give the same; this form costs nothing on x86-64 (plain
+ * moves, no fence), and ThreadSanitizer, which does not know fences, can follow it.
  */
 #ifndef NOEXD_SHM_LATCH_H
 #define NOEXD_SHM_LATCH_H

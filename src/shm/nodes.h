@@ -1,5 +1,6 @@
 /*
- * nodes.h - the node table: every node this one knows, itself at index 0. Writer: the link worker (the master before the fork, for index 0).
+ * nodes.h - the node table: every node this one knows, itself at index 0. Writer: the link worker (the master before the
+ * fork, for index 0).
  *
  * An index stays with its node id for the life of this node; entries are never removed, so an index kept by another process
  * never names another node. Full = NX_EFULL.
@@ -16,7 +17,9 @@
 struct nodes;
 
 enum nodes_state { NODES_UNKNOWN, NODES_CONNECTING, NODES_UP, NODES_DOWN };
-enum nodes_reason { NODES_REASON_NONE, NODES_HEARTBEAT_TIMEOUT, NODES_CONNECTION_CLOSED, NODES_CONNECTION_REFUSED, NODES_GRACEFUL_SHUTDOWN };
+enum nodes_reason {
+    NODES_REASON_NONE, NODES_HEARTBEAT_TIMEOUT, NODES_CONNECTION_CLOSED, NODES_CONNECTION_REFUSED, NODES_GRACEFUL_SHUTDOWN,
+};
 const char *nodes_state_name(enum nodes_state state);       /* "unknown", "connecting", "up", "down" */
 const char *nodes_reason_name(enum nodes_reason reason);    /* "", "heartbeat_timeout", "connection_closed", ... */
 
@@ -35,8 +38,8 @@ struct nodes_entry {
 uint32_t nodes_count(const struct nodes *n);                                    /* indexes 0 .. count-1 are in use */
 int  nodes_get(const struct nodes *n, uint32_t index, struct nodes_entry *out); /* NX_ENODE: no such index; NX_EBUSY: ask again */
 int  nodes_find(const struct nodes *n, const char *id, size_t len, uint32_t *index);      /* NX_ENODE; canonical text */
-/* The hot path: is the node at index up with this incarnation? Gives the session to put into the envelope. 0 or NX_ENODE. A wrong
- * incarnation of a node that is up is NX_ENOSERVER: that life is over. Index 0: session 0. */
+/* The hot path: is the node at index up with this incarnation? Gives the session to put into the envelope. 0 or NX_ENODE.
+ * A wrong incarnation of a node that is up is NX_ENOSERVER: that life is over. Index 0: session 0. */
 int  nodes_route(const struct nodes *n, uint32_t index, uint64_t incarnation, uint32_t *session);
 const char *nodes_borrow_id(const struct nodes *n, uint32_t index);             /* text for the life of the process; NULL */
 

@@ -49,14 +49,13 @@ check_index(const struct registry *r, uint8_t *is_live, struct figures *f, struc
         if (slot >= r->capacity)
             return base_error_set(why, NX_EBADMSG, "registry", "registry: index word %u leads to slot %u of %u", at, slot, r->capacity);
         if (!is_live[slot])
-            return base_error_set(why, NX_EBADMSG, "registry", "registry: index word %u leads to slot %u, which is dead or has another word",
-                                  at, slot);
+            return base_error_set(why, NX_EBADMSG, "registry",
+                                  "registry: index word %u leads to slot %u, which is dead or has another word", at, slot);
         is_live[slot] = 0;                 /* each live slot has one word; what stays marked has none */
-        uint64_t seal;
-        if (registry_slot_read(r, slot, words) != 1 || (seal = words[BODY_W_SEAL], word != registry_word(words[BODY_W_HASH], slot))
-            || registry_seek(r, words[BODY_W_HASH], body_scope(seal), (const char *)&words[BODY_FIXED], body_name_len(seal), &arrived,
-                             again) != 0 || arrived != slot)
-            return base_error_set(why, NX_EBADMSG, "registry", "registry: the name of slot %u is not found through index word %u", slot, at);
+        if (registry_slot_read(r, slot, words) != 1 || word != registry_word(words[BODY_W_HASH], slot)
+            || registry_seek_body(r, words, &arrived, again) != 0 || arrived != slot)
+            return base_error_set(why, NX_EBADMSG, "registry", "registry: the name of slot %u is not found through index word %u",
+                                  slot, at);
     }
     for (uint32_t slot = 0; slot < r->capacity; slot++)
         if (is_live[slot])

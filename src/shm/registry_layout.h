@@ -1,14 +1,15 @@
 /*
- * registry_layout.h - how the registry lies in shared memory, for the three files that read, write and verify it. Private to this room.
+ * registry_layout.h - how the registry lies in shared memory, for the files that read, write, recover and verify it. Private to
+ * this room.
  *
  *   header page | index area 0 | index area 1 | slots
  *
- * Index: open addressing in 64-bit words, at most half full of live entries. A word is 32 bits of the name's hash and a slot number + 1;
- * 0 is free, a word with slot part 0 is a tombstone. Of the two areas the lowest bit of `root` tells which one counts; the writer
- * builds the other one when tombstones are many, and changes over with one store.
- * Slot: a control line and two bodies behind a latch. Invariant: a name exists if and only if the current area has a word
- * for a slot whose current body is live and has that name and scope. A live body without a word, or a word for a dead body, is what a killed
- * writer leaves; readers see neither as a name, and the next writer frees both.
+ * Index: open addressing in 64-bit words, at most half full of live entries. A word is 32 bits of the name's hash and a slot
+ * number + 1; 0 is free, a word with slot part 0 is a tombstone. Of the two areas the lowest bit of `root` tells which one
+ * counts; the writer builds the other one when tombstones are many, and changes over with one store.
+ * Slot: a control line and two bodies behind a latch. Invariant: a name exists if and only if the current area has a word for
+ * a slot whose current body is live and has that name and scope. A live body without a word, or a word for a dead body, is
+ * what a killed writer leaves; readers see neither as a name, and the next writer frees both.
  */
 #ifndef NOEXD_SHM_REGISTRY_LAYOUT_H
 #define NOEXD_SHM_REGISTRY_LAYOUT_H
@@ -89,8 +90,8 @@ registry_hash(const struct registry *r, unsigned scope, const char *name, size_t
     return table_hash(r->hash_key + scope, name, len);
 }
 
-/* The n-th word to look at for a name. The step is odd, so it visits each word of the area once; it comes from other bits of the hash
- * than the beginning, so names that begin together part at once, and 64 looks are enough. */
+/* The n-th word to look at for a name. The step is odd, so it visits each word of the area once; it comes from other bits
+ * of the hash than the beginning, so names that begin together part at once, and 64 looks are enough. */
 static inline uint32_t
 registry_probe(const struct registry *r, uint64_t hash, uint32_t n)
 {
@@ -120,7 +121,8 @@ static inline unsigned body_scope(uint64_t seal) { return (unsigned)(seal >> 48 
 static inline size_t body_name_len(uint64_t seal) { return (size_t)(seal >> 32 & 0xffff); }
 static inline size_t body_name_words(size_t name_len) { return (name_len + 7) / 8; }
 
-/* The seal of a body: over its words, its slot and its version, so that a damaged version (the other body, then) shows as well. */
+/* The seal of a body: over its words, its slot and its version, so that a damaged version (the other body, then) shows as
+ * well. */
 static inline uint64_t
 body_seal(const uint64_t *words, uint32_t slot, uint64_t version)
 {
@@ -134,12 +136,18 @@ body_seal(const uint64_t *words, uint32_t slot, uint64_t version)
 void body_pack(const struct registry_entry *e, uint64_t hash, uint64_t words[static BODY_WORDS]);
 void body_unpack(const uint64_t words[static BODY_WORDS], struct registry_entry *e);
 
-/* A slot's current body. 1 = live and whole, 0 = dead or never used, NX_EBADMSG = damaged, NX_EBUSY = changed under each try. */
+/* A slot's current body. 1 = live and whole, 0 = dead or never used, NX_EBADMSG = damaged, NX_EBUSY = changed under each
+ * try. */
 int registry_slot_read(const struct registry *r, uint32_t slot, uint64_t words[static BODY_WORDS]);
 
-/* The slot of (scope, name) and its words. 0, NX_ENONAME, NX_EBUSY (changed under each try, or damaged). Dead workers' entries too. */
+/* The slot of (scope, name) and its words. 0, NX_ENONAME, NX_EBUSY (changed under each try, or damaged). Dead workers'
+ * entries too. */
 int registry_seek(const struct registry *r, uint64_t hash, unsigned scope, const char *name, size_t len,
                   uint32_t *slot, uint64_t words[static BODY_WORDS]);
+
+/* The same for the name and scope of a live body. */
+int registry_seek_body(const struct registry *r, const uint64_t words[static BODY_WORDS], uint32_t *slot,
+                       uint64_t found[static BODY_WORDS]);
 
 /* Does its node live, and its worker? */
 bool registry_entry_lives(const uint64_t words[static BODY_WORDS], const struct board *b, const struct nodes *n);

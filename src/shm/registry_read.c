@@ -96,7 +96,8 @@ registry_attach(void *at, size_t len, struct registry **out, struct base_error *
         return base_error_set(why, NX_EBADMSG, "registry", "registry: %zu bytes are too few", len);
     uint64_t capacity = latch_load(&h->capacity);
     if (capacity == 0 || capacity > UINT32_MAX / 4 || registry_size((uint32_t)capacity) > len)
-        return base_error_set(why, NX_EBADMSG, "registry", "registry: a capacity of %ju does not fit %zu bytes", (uintmax_t)capacity, len);
+        return base_error_set(why, NX_EBADMSG, "registry", "registry: a capacity of %ju does not fit %zu bytes",
+                              (uintmax_t)capacity, len);
     struct registry *r = registry_handle(at, (uint32_t)capacity, latch_load(&h->hash_key));
     if (r == NULL)
         return base_error_set(why, NX_ENOMEM, "registry", "registry: no memory for its handle");
@@ -178,8 +179,8 @@ registry_slot_read(const struct registry *r, uint32_t slot, uint64_t words[stati
 
 /* ---- lookup */
 
-/* Is (scope, name) the current body of `slot`? 1 with its words, 0 = no, NX_EBUSY = changed under each try, or damaged. Reads no more than it
- * must: a cache line that is not touched is the better part of a lookup's time. */
+/* Is (scope, name) the current body of `slot`? 1 with its words, 0 = no, NX_EBUSY = changed under each try, or damaged.
+ * Reads no more than it must: a cache line that is not touched is the better part of a lookup's time. */
 static int
 registry_slot_match(const struct registry *r, uint32_t slot, uint64_t hash, uint64_t head, const uint64_t *name, size_t name_words,
                     uint64_t words[static BODY_WORDS])
@@ -199,7 +200,8 @@ registry_slot_match(const struct registry *r, uint32_t slot, uint64_t hash, uint
             continue;
         if (differs != 0)
             return 0;
-        /* Without the processor's help the checksum would take longer than the lookup; recovery and registry_check() find damage then. */
+        /* Without the processor's help the checksum would take longer than the lookup; recovery and registry_check() find
+         * damage then. */
         if (checksum_is_fast() && body_seal(words, slot, version) != words[BODY_W_SEAL])
             return NX_EBUSY;
         return 1;
@@ -229,7 +231,8 @@ registry_seek(const struct registry *r, uint64_t hash, unsigned scope, const cha
             uint32_t at = registry_word_slot(word);
             if ((uint32_t)(word >> 32) != (uint32_t)hash || at >= r->capacity)
                 continue;
-            /* All lines that will be needed, whichever body is the current one: five misses at once cost little more than one. */
+            /* All lines that will be needed, whichever body is the current one: five misses at once cost little more than
+             * one. */
             const struct registry_slot *s = &r->slots[at];
             __builtin_prefetch(&s->latch);
             __builtin_prefetch(&s->bodies[0][0]);
@@ -237,8 +240,8 @@ registry_seek(const struct registry *r, uint64_t hash, unsigned scope, const cha
             __builtin_prefetch(&s->bodies[1][0]);
             __builtin_prefetch(&s->bodies[1][BODY_FIXED]);
             int match = registry_slot_match(r, at, hash, head, padded, name_words, words);
-            /* The word must still stand: the slot can have been freed and taken for the same name again, and that insert is not done
-             * before its own word is there. */
+            /* The word must still stand: the slot can have been freed and taken for the same name again, and that insert
+             * is not done before its own word is there. */
             if (match == 1 && latch_load(place) != word)
                 match = NX_EBUSY;
             if (match != 0)
@@ -251,6 +254,13 @@ registry_seek(const struct registry *r, uint64_t hash, unsigned scope, const cha
         return found == 1 ? 0 : NX_ENONAME;
     }
     return NX_EBUSY;
+}
+
+int
+registry_seek_body(const struct registry *r, const uint64_t words[static BODY_WORDS], uint32_t *slot, uint64_t found[static BODY_WORDS])
+{
+    uint64_t seal = words[BODY_W_SEAL];
+    return registry_seek(r, words[BODY_W_HASH], body_scope(seal), (const char *)&words[BODY_FIXED], body_name_len(seal), slot, found);
 }
 
 bool
@@ -296,9 +306,7 @@ registry_next(const struct registry *r, const struct board *b, const struct node
         if (registry_slot_read(r, slot, words) != 1 || !registry_entry_lives(words, b, n))
             continue;
         /* A live body is a name only if the index leads to it: what a killed writer left on its way is not listed either. */
-        uint64_t seal = words[BODY_W_SEAL];
-        if (registry_seek(r, words[BODY_W_HASH], body_scope(seal), (const char *)&words[BODY_FIXED], body_name_len(seal), &found, again) != 0
-            || found != slot)
+        if (registry_seek_body(r, words, &found, again) != 0 || found != slot)
             continue;
         body_unpack(again, out);
         return 1;

@@ -40,13 +40,12 @@ sweep_bodies(struct registry_writer *w, struct registry_recovery *found)
 
 /* Does a reader who looks for the slot's name arrive at the slot, and by the word at `at`? */
 static bool
-word_leads(const struct registry *r, const latch_word *area, uint32_t at, uint32_t slot, const uint64_t words[static BODY_WORDS])
+word_leads(const struct registry *r, const latch_word *area, uint32_t at, uint32_t slot,
+           const uint64_t words[static BODY_WORDS])
 {
-    uint64_t seal = words[BODY_W_SEAL], again[BODY_WORDS];
-    uint64_t hash = words[BODY_W_HASH];
+    uint64_t hash = words[BODY_W_HASH], again[BODY_WORDS];
     uint32_t arrived;
-    if (registry_seek(r, hash, body_scope(seal), (const char *)&words[BODY_FIXED], body_name_len(seal), &arrived, again) != 0
-        || arrived != slot)
+    if (registry_seek_body(r, words, &arrived, again) != 0 || arrived != slot)
         return false;
     for (uint32_t n = 0; n < REGISTRY_PROBES; n++) {
         uint32_t place = registry_probe(r, hash, n);
@@ -143,8 +142,9 @@ registry_writer_open(struct registry *r, struct registry_writer **out, struct re
     struct registry_recovery unasked;
     registry_sweep(w, found != NULL ? found : &unasked);
 
-    /* A predecessor may have given out a number and died before it was used: the gap makes the other nodes ask for all, which is
-     * what is needed then. Its names that did not fit were in its heap, and came from nodes that count as down now. */
+    /* A predecessor may have given out a number and died before it was used: the gap makes the other nodes ask for all,
+     * which is what is needed then. Its names that did not fit were in its heap, and came from nodes that count as down
+     * now. */
     struct registry_header *h = r->header;
     if (latch_load(&h->writers) > 0) {
         latch_store(&h->sequence, latch_load(&h->sequence) + 1);

@@ -5,9 +5,9 @@
  * Never here: what a newcomer finds after a death (registry_recover.c); who may have a name: cluster/registrar.c decides.
  * Runs in: the link worker.
  *
- * Killed at any instruction, what is in shared memory is a legal registry. So each operation is a row of stores of which the one that readers
- * judge by is a single word, and the order of the others is part of the format. What the heap knows besides (free slots, counts
- * by node) can be computed from shared memory alone.
+ * Killed at any instruction, what is in shared memory is a legal registry. So each operation is a row of stores of which the
+ * one that readers judge by is a single word, and the order of the others is part of the format. What the heap knows besides
+ * (free slots, counts by node) can be computed from shared memory alone.
  */
 #include "shm/registry_layout.h"
 
@@ -65,7 +65,8 @@ registry_slot_kill(struct registry *r, uint32_t slot)
 
 /* ---- the index */
 
-/* Where a word for `hash` may be stored: a free place or, better, a tombstone before it. -1 = nowhere within the reach of a reader. */
+/* Where a word for `hash` may be stored: a free place or, better, a tombstone before it. -1 = nowhere within the reach of
+ * a reader. */
 static int64_t
 index_place(const struct registry *r, const latch_word *area, uint64_t hash)
 {
@@ -78,8 +79,9 @@ index_place(const struct registry *r, const latch_word *area, uint64_t hash)
 }
 
 /*
- * All words anew, without tombstones, in the area that no reader uses; then one store changes over. A reader that is still in the old area
- * finds there all that it could find before, and asks again if it has found nothing. Killed before that store: nothing has happened.
+ * All words anew, without tombstones, in the area that no reader uses; then one store changes over. A reader that is still in
+ * the old area finds there all that it could find before, and asks again if it has found nothing. Killed before that store:
+ * nothing has happened.
  */
 bool
 registry_rebuild(struct registry_writer *w)
@@ -147,7 +149,8 @@ writer_seek(struct registry_writer *w, uint64_t hash, unsigned scope, const char
         return err;
     struct registry_recovery found;
     registry_sweep(w, &found);
-    log_error("shm: registry was damaged, repaired live=%u freed=%u swept=%u bad=%u", found.live, found.freed, found.swept, found.bad);
+    log_error("shm: registry was damaged, repaired live=%u freed=%u swept=%u bad=%u", found.live, found.freed, found.swept,
+              found.bad);
     err = registry_seek(w->r, hash, scope, name, len, slot, words);
     nx_assert(err != NX_EBUSY);
     return err;
@@ -168,8 +171,8 @@ writer_insert(struct registry_writer *w, uint64_t hash, uint64_t words[static BO
     uint32_t slot = w->free[--w->free_count];
     if (slot >= latch_load(&r->header->high_water))
         latch_store(&r->header->high_water, slot + 1);
-    /* The body first, the word second, so that one store makes the name exist. Killed in between it does not exist, its caller was not told of
-     * it, and the newcomer frees the slot. */
+    /* The body first, the word second, so that one store makes the name exist. Killed in between it does not exist, its
+     * caller was not told of it, and the newcomer frees the slot. */
     registry_slot_write(r, slot, words);
     index_set(w, (uint32_t)at, registry_word(hash, slot));
     registry_count_entry(w, words, 1);
@@ -210,9 +213,9 @@ registry_delete(struct registry_writer *w, enum registry_scope scope, const char
     int err = writer_seek(w, hash, scope, name, len, &slot, words);
     if (err != 0)
         return err;
-    /* Dead body first, tombstone second: killed in between, the name is gone for readers and the newcomer finds a word to sweep. The other
-     * order would leave a live body that no word leads to, which looks like an insert that was not finished; whoever
-     * took it for one would bring a removed name back. */
+    /* Dead body first, tombstone second: killed in between, the name is gone for readers and the newcomer finds a word to
+     * sweep. The other order would leave a live body that no word leads to, which looks like an insert that was not
+     * finished; whoever took it for one would bring a removed name back. */
     registry_slot_kill(w->r, slot);
     index_bury(w, hash, slot);
     w->free[w->free_count++] = slot;
@@ -222,7 +225,8 @@ registry_delete(struct registry_writer *w, enum registry_scope scope, const char
 }
 
 int
-registry_writer_find(const struct registry_writer *w, enum registry_scope scope, const char *name, size_t len, struct registry_entry *out)
+registry_writer_find(const struct registry_writer *w, enum registry_scope scope, const char *name, size_t len,
+                     struct registry_entry *out)
 {
     if ((scope != REGISTRY_LOCAL && scope != REGISTRY_GLOBAL) || len == 0 || len > REGISTRY_NAME_MAX)
         return NX_ENONAME;

@@ -104,7 +104,8 @@ shm_back_in_child(const struct shm *shm, int out)
 static int
 shm_no_memory(const struct piece *p, const char *reason, struct base_error *why)
 {
-    return base_error_set(why, NX_ENOMEM, p->name, "shared memory: %s needs %zu bytes: %s; raise the memory limit or lower the capacity",
+    return base_error_set(why, NX_ENOMEM, p->name,
+                          "shared memory: %s needs %zu bytes: %s; raise the memory limit or lower the capacity",
                           p->name, p->len, reason);
 }
 
@@ -134,8 +135,8 @@ shm_back_answer(const struct shm *shm, int in, struct base_error *why)
 }
 
 /*
- * Every page is there before anyone writes to it: no SIGBUS, ever. A child asks for the pages, since inside a memory cgroup the kernel does not refuse,
- * it kills; so the caller can still say what was too big.
+ * Every page is there before anyone writes to it: no SIGBUS, ever. A child asks for the pages, since inside a memory cgroup
+ * the kernel does not refuse, it kills; so the caller can still say what was too big.
  */
 static int
 shm_back(const struct shm *shm, struct base_error *why)
@@ -162,7 +163,8 @@ shm_seal(struct piece *p, struct base_error *why)
     p->at = mmap(NULL, p->len, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
     if (p->at == MAP_FAILED)
         return base_error_sys(why, errno, "mmap", p->name);
-    /* From here on nobody can make a writable mapping, not even this process; the one just made stays, and children inherit it. */
+    /* From here on nobody can make a writable mapping, not even this process; the one just made stays, and children
+     * inherit it. */
     if (fcntl(p->fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
         return base_error_sys(why, errno, "seal (Linux 5.1 or later is needed)", p->name);
     return 0;
@@ -239,8 +241,8 @@ shm_enter(struct shm *shm, enum shm_role role, uint16_t slot, struct base_error 
             if (madvise(p->at, p->len, MADV_DONTFORK) != 0)
                 return base_error_sys(why, errno, "madvise", p->name);
         } else {
-            /* A new mapping in the place of the old one, not mprotect: what was mapped writable once can be made writable again, but a
-             * read-only mapping of a sealed descriptor cannot. */
+            /* A new mapping in the place of the old one, not mprotect: what was mapped writable once can be made writable
+             * again, but a read-only mapping of a sealed descriptor cannot. */
             void *at = mmap(p->at, p->len, PROT_READ, MAP_SHARED | MAP_FIXED, p->fd, 0);
             if (at == MAP_FAILED)
                 return base_error_sys(why, errno, "mmap", p->name);
@@ -320,6 +322,8 @@ shm_piece_at(const struct shm *shm, unsigned index, struct shm_piece *out)
     if (index >= shm->count)
         return false;
     const struct piece *p = &shm->pieces[index];
-    *out = (struct shm_piece){ .name = p->name, .at = p->at, .len = p->len, .writer = p->writer, .writer_slot = p->writer_slot, .fd = p->fd };
+    *out = (struct shm_piece){
+        .name = p->name, .at = p->at, .len = p->len, .writer = p->writer, .writer_slot = p->writer_slot, .fd = p->fd,
+    };
     return true;
 }

@@ -1,8 +1,8 @@
 /*
  * shm_priv.h - what the pieces tell segment.c: how much memory they want, and the handle over it. Does not leave the room.
  *
- * A handle lives in the heap of each process (a child inherits it), so that no process takes the size of a table or the place of
- * a body from memory that another one can write.
+ * A handle lives in the heap of each process (a child inherits it), so that no process takes the size of a table or the place
+ * of a body from memory that another one can write.
  */
 #ifndef NOEXD_SHM_SHM_PRIV_H
 #define NOEXD_SHM_SHM_PRIV_H

@@ -1,5 +1,6 @@
 /*
- * stats.h - figures of one process and the note it leaves when it crashes. Writer: that process, its own pages, plain relaxed stores.
+ * stats.h - figures of one process and the note it leaves when it crashes. Writer: that process, its own pages, plain relaxed
+ * stores.
  */
 #ifndef NOEXD_SHM_STATS_H
 #define NOEXD_SHM_STATS_H

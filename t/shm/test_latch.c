@@ -49,7 +49,7 @@ read_tables(void *arg)
         uint32_t session = 0;
         int err = nodes_get(shm_nodes(shm), 1, &n);
         t->busy += err != 0;
-        t->torn += err == 0 && (n.incarnation != n.bytes_received || n.session != (uint32_t)n.incarnation || n.uptime_ms != n.incarnation);
+        t->torn += err == 0 && (n.incarnation != n.bytes_received || n.session != n.incarnation || n.uptime_ms != n.incarnation);
         err = board_get(shm_board(shm), 3, &s);
         t->busy += err != 0;
         t->torn += err == 0 && (s.generation != s.restarts || s.started_at_ms != s.generation || s.pid != (int32_t)s.generation);
@@ -100,8 +100,10 @@ static void
 write_tables(uint64_t n)
 {
     uint64_t v = 1000 + n % 5;
-    nodes_put(shm_nodes(shm), 1, &(struct nodes_entry){ .state = NODES_UP, .incarnation = v, .session = (uint32_t)v, .uptime_ms = v, .bytes_received = v });
-    board_set(shm_board(shm), 3, &(struct board_slot){ .generation = (uint32_t)v, .started_at_ms = v, .restarts = (uint32_t)v, .pid = (int32_t)v });
+    struct nodes_entry node = { .state = NODES_UP, .incarnation = v, .session = (uint32_t)v, .uptime_ms = v, .bytes_received = v };
+    struct board_slot slot = { .generation = (uint32_t)v, .started_at_ms = v, .restarts = (uint32_t)v, .pid = (int32_t)v };
+    nodes_put(shm_nodes(shm), 1, &node);
+    board_set(shm_board(shm), 3, &slot);
     struct behaviors_entry b = { .name = "b", .version = (uint32_t)v, .generation = (uint32_t)v, .is_present = true };
     uint32_t index;
     memset(b.hash, (int)(uint8_t)v, sizeof b.hash);

@@ -1,5 +1,6 @@
 /*
- * test_registry_damage.c - bits that a fault of the machine has changed (torture 61): a reader never falls, check tells, the owner repairs.
+ * test_registry_damage.c - bits that a fault of the machine has changed (torture 61): a reader never falls, check tells, the
+ * owner repairs.
  */
 #include <fcntl.h>
 #include <unistd.h>

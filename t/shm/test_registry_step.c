@@ -1,9 +1,10 @@
 /*
  * test_registry_step.c - the writer stopped after each single instruction of each write, and the reader likewise.
  *
- * The linear form of the stepper: a child runs one operation on a shared registry under PTRACE_SINGLESTEP. What readers see and what a successor
- * finds depends on the bytes of the registry alone, so both are examined after each instruction that has changed a byte, and that is
- * all of them. The registry is examined in place by a reader, and as a copy by a successor's recovery, as if the child had been killed there.
+ * The linear form of the stepper: a child runs one operation on a shared registry under PTRACE_SINGLESTEP. What readers see
+ * and what a successor finds depends on the bytes of the registry alone, so both are examined after each instruction that has
+ * changed a byte, and that is all of them. The registry is examined in place by a reader, and as a copy by a successor's
+ * recovery, as if the child had been killed there.
  */
 #include <errno.h>
 #include <signal.h>
@@ -152,7 +153,8 @@ child_operation(const struct step_case *c)
         if (registry_writer_open(r, &w, NULL, NULL) != 0)
             _exit(1);
         raise(SIGSTOP);
-        int err = c->what == STEP_PUT ? test_put(w, REGISTRY_GLOBAL, name, c->after) : registry_delete(w, REGISTRY_GLOBAL, name, strlen(name));
+        int err = c->what == STEP_PUT ? test_put(w, REGISTRY_GLOBAL, name, c->after)
+            : registry_delete(w, REGISTRY_GLOBAL, name, strlen(name));
         if (err != 0)
             _exit(1);
     }
@@ -203,8 +205,8 @@ run_case(const struct step_case *c)
     struct tally t = { 0 };
     if (!step_through(c, &t))
         return;
-    printf("# %s: %ju instructions, %ju states, %ju with work for a successor\n", c->label, (uintmax_t)t.instructions, (uintmax_t)t.states,
-           (uintmax_t)t.dirty);
+    printf("# %s: %ju instructions, %ju states, %ju with work for a successor\n", c->label, (uintmax_t)t.instructions,
+           (uintmax_t)t.states, (uintmax_t)t.dirty);
     CU_ASSERT_EQUAL(t.wrong, 0);
     CU_ASSERT(t.instructions > 100 && t.states > 5);
     if (c->what != STEP_RECOVER) {
@@ -364,7 +366,8 @@ UNIT(registry_step, a_reader_interrupted_anywhere_by_commits_answers_whole_and_r
         if (test_random(&state) % 2 == 0 && registry_rebuild(w))      /* and as the next rebuild begins: the old area is cleared */
             memset((void *)(uintptr_t)r->areas[(latch_load(&r->header->root) + 1) & 1], 0, r->index_words * sizeof(uint64_t));
     }
-    printf("# %ju lookups, %u commits, %u times busy, root %ju\n", (uintmax_t)answers, commits, busy, (uintmax_t)latch_load(&r->header->root));
+    printf("# %ju lookups, %u commits, %u times busy, root %ju\n", (uintmax_t)answers, commits, busy,
+           (uintmax_t)latch_load(&r->header->root));
     CU_ASSERT_EQUAL(wrong, 0);
     CU_ASSERT(answers == LOOKUPS && commits > 20);
     kill(pid, SIGKILL);

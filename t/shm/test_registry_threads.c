@@ -1,6 +1,6 @@
 /*
- * test_registry_threads.c - readers and the writer at the same time over one mapping: what ThreadSanitizer can see, and what it cannot:
- * a torn value, a name that is always there and was not found.
+ * test_registry_threads.c - readers and the writer at the same time over one mapping: what ThreadSanitizer can see, and what
+ * it cannot: a torn value, a name that is always there and was not found.
  */
 #include <pthread.h>
 #include <stdatomic.h>

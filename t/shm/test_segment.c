@@ -252,8 +252,8 @@ UNIT(segment, a_wrong_size_or_role_is_refused_by_name)
     shm_destroy(&shm);
 }
 
-/* A limit on the size of files is what a test can set; the kernel answers it by a signal, as it answers a memory cgroup that is full, or by an
- * error if the signal is ignored. */
+/* A limit on the size of files is what a test can set; the kernel answers it by a signal, as it answers a memory cgroup
+ * that is full, or by an error if the signal is ignored. */
 static void
 too_little_memory(bool ignore_signal, int code, const char *part)
 {
