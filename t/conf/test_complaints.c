@@ -92,6 +92,10 @@ UNIT(complaints, units)
     refuses(NODE "handler_limit = 1.5s", "n.conf:2: handler_limit = '1.5s' is not a time");
     refuses(NODE "handler_limit = 99999999999999999999s", "n.conf:2: handler_limit = '99999999999999999999s' is not between 100ms and 1h");
     refuses(NODE "handler_limit = 18446744073709551615h", "n.conf:2: handler_limit = '18446744073709551615h' is not between");
+    refuses(NODE "handler_limit = 18446744073709551621s", "n.conf:2: handler_limit = '18446744073709551621s' is not between");   /* 2^64 + 5 */
+    refuses(NODE "nodes_max = 18446744073709551621", "n.conf:2: nodes_max = '18446744073709551621' is not between");
+    refuses(NODE "mailbox_bytes = 17179869185g", "n.conf:2: mailbox_bytes = '17179869185g' is not between 4k and 64g");         /* 2^64 + 1g */
+    refuses(NODE "worker_processes = 18446744073709551621", "n.conf:2: worker_processes = '18446744073709551621' is not");
     refuses(NODE "max_body = 17m", "n.conf:2: max_body = '17m' is not between 1k and 16m");
     refuses(NODE "max_body = 1mb", "n.conf:2: max_body = '1mb' is not a size; write bytes, or a number with k, m or g");
     refuses(NODE "max_body = 17179869185g", "n.conf:2: max_body = '17179869185g' is not between");

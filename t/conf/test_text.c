@@ -93,6 +93,7 @@ UNIT(text, lines_are_counted_through_comments_texts_and_lists)
     refuses(NODE "pid = a#b\nhttp {}", "n.conf:3: unknown");
     refuses(NODE "pid = http://x//y\nhttp {}", "n.conf:3: unknown");
     refuses(NODE "pid = '# no comment /* neither'\nhttp {}", "n.conf:3: unknown");
+    refuses(NODE "pid = \"a\n\\\nb\" user = 'x\n\\\ny'\n/* one\n*/ log 'never", "n.conf:8: a text begins here and never ends");
     refuses("\n\nsupervisor s {\n\nserver x {\n}\n}\nnode a {}", "n.conf:5: server 'x' has no behavior");
 }
 
