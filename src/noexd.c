@@ -54,6 +54,8 @@ print_sources(const struct conf *conf)
 int
 main(int argc, char **argv)
 {
+    if (process_begin(argc, argv) != 0)
+        return 1;
     if (argc > 1 && strcmp(argv[1], PROCESS_STAGER_WORD) == 0)
         return process_stager_main(argc, argv);
     if (argc > 1 && strcmp(argv[1], PROCESS_VALIDATOR_WORD) == 0)
@@ -83,7 +85,6 @@ main(int argc, char **argv)
         return 2;
     }
 
-    process_title_init(argc, argv);
     struct conf *conf = NULL;
     struct buf complaints;
     buf_init(&complaints, 0);
@@ -95,14 +96,19 @@ main(int argc, char **argv)
     }
     buf_fini(&complaints);
     int status;
-    if (signal_name != NULL)
+    if (signal_name != NULL) {
         status = process_signal(conf, signal_name);
-    else if (is_test) {
+    } else if (is_test) {
         status = process_test(conf);
         if (is_dump && status == 0)
             print_sources(conf);
-    } else
-        status = process_serve(conf);
-    conf_free(conf);
+    } else {
+        status = process_serve(conf, PACKAGE_VERSION);
+    }
+    conf_free(&conf);
+    if (fflush(stdout) != 0) {
+        perror("noexd: standard output");
+        status = 1;
+    }
     return status;
 }

@@ -6,20 +6,24 @@
  * Runs in: the command line of -t.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "process/privileges.h"
 #include "process/process.h"
 #include "process/secrets.h"
+#include "process/signals.h"
 #include "process/staging.h"
 
 static void
 remove_dir(const char *dir)
 {
     DIR *d = opendir(dir);
-    char path[4400];
+    char path[MODULE_PATH_MAX + 256];
     for (struct dirent *e = d ? readdir(d) : NULL; e != NULL; e = readdir(d)) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
@@ -31,42 +35,55 @@ remove_dir(const char *dir)
     (void)rmdir(dir);
 }
 
+/* Beside the real copies if that place is there (it may be executed from), else where temporary files go. */
+static int
+make_dir(const struct conf *conf, char *dir, size_t size, struct base_error *why)
+{
+    const char *tmp = getenv("TMPDIR");
+    const char *base = access(conf->modules_state_dir, W_OK | X_OK) == 0 ? conf->modules_state_dir : tmp != NULL && tmp[0] == '/' ? tmp : "/tmp";
+    int len = snprintf(dir, size, "%s/noexd-test-XXXXXX", base);
+    if (len < 0 || (size_t)len >= size)
+        return base_error_set(why, NX_EINVAL, base, "-t: the path is too long: %.300s", base);
+    if (mkdtemp(dir) == NULL)
+        return base_error_sys(why, errno, "make a directory for -t below", base);
+    if (chmod(dir, 0755) != 0) {                 /* the validator may run as another user */
+        int e = errno;
+        (void)rmdir(dir);
+        return base_error_sys(why, e, "chmod", dir);
+    }
+    return 0;
+}
+
+static int
+check_all(const struct conf *conf, int signal_fd, struct base_error *why)
+{
+    char dir[MODULE_PATH_MAX];
+    struct staging *staging = NULL;
+    struct secrets *secrets = NULL;
+    int err = privileges_check(conf, why);
+    if (err == 0)
+        err = secrets_load(conf, &secrets, why);
+    secrets_free(&secrets);
+    if (err != 0 || (err = make_dir(conf, dir, sizeof dir, why)) != 0)
+        return err;
+    err = staging_run(conf, dir, signal_fd, &staging, why);
+    staging_free(&staging);
+    remove_dir(dir);
+    return err;
+}
+
 int
 process_test(const struct conf *conf)
 {
-    char dir[4096];
     struct base_error why = { 0 };
-    /* Beside the real copies if that place is there (it may be executed from), else where temporary files go. */
-    const char *tmp = getenv("TMPDIR");
-    const char *base = access(conf->modules_state_dir, W_OK | X_OK) == 0 ? conf->modules_state_dir : tmp != NULL && tmp[0] == '/' ? tmp : "/tmp";
-    snprintf(dir, sizeof dir, "%s/noexd-test-XXXXXX", base);
-    if (mkdtemp(dir) == NULL) {
-        fprintf(stderr, "noexd: -t: cannot make a directory below %s\n", base);
-        return 1;
-    }
-    struct staging *s = NULL;
-    struct secrets *secrets = NULL;
-    int err = secrets_load(conf, &secrets, &why);
+    int signal_fd = -1;
+    int err = signals_open(&signal_fd, &why);    /* Ctrl-C must not leave the directory behind */
     if (err == 0)
-        err = staging_run(conf, dir, &s, &why);
-    for (size_t i = 0; err == 0 && i < conf->supervisor_count; i++)
-        for (size_t j = 0; err == 0 && j < conf->supervisors[i].server_count; j++) {
-            const struct conf_server *server = &conf->supervisors[i].servers[j];
-            int is_known = strcmp(server->behavior, "supervisor") == 0;
-            for (size_t m = 0; m < s->count; m++)
-                for (size_t b = 0; b < s->modules[m].info.count; b++)
-                    is_known |= strcmp(s->modules[m].info.behaviors[b].name, server->behavior) == 0;
-            if (!is_known)
-                err = base_error_set(&why, NX_ENOBEHAVIOR, server->behavior, "supervisor \"%s\", server \"%s\": no module has the behavior \"%s\"",
-                                     conf->supervisors[i].name, server->label, server->behavior);
-        }
-    staging_free(&s);
-    secrets_free(&secrets);
-    remove_dir(dir);
-    if (err != 0) {
-        fprintf(stderr, "noexd: %s\nnoexd: configuration file %s test failed\n", why.text, conf->file);
-        return 1;
-    }
-    fprintf(stderr, "noexd: configuration file %s test is successful\n", conf->file);
-    return 0;
+        err = check_all(conf, signal_fd, &why);
+    if (signal_fd >= 0)
+        (void)close(signal_fd);
+    if (err != 0)
+        fprintf(stderr, "noexd: %s\n", why.text);
+    fprintf(stderr, "noexd: configuration file %s test %s\n", conf->file, err == 0 ? "is successful" : "failed");
+    return err == 0 ? 0 : 1;
 }

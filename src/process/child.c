@@ -1,8 +1,8 @@
 /*
  * child.c - the life of every child of the master, from the fork to its exit status.
  *
- * Lives here: in this order: die with the master; name; CPU; shared memory sealed; descriptors closed; privileges given up; signals; the loop; the kind's rooms; the
- * channel; the end.
+ * Lives here: in this order: name; group; CPU; shared memory sealed; descriptors closed; privileges given up; die with the master; signals; the loop; the kind's
+ * rooms; the channel; the end.
  * Never here: what a kind does with its messages.
  * Runs in: workers, the link worker, the gate.
  */
@@ -10,9 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <poll.h>
-#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,7 +24,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "pipe/channel.h"
+#include "process/privileges.h"
 #include "process/process.h"
+#include "process/signals.h"
 
 enum { SECRETS_WAIT_MS = 5000 };
 
@@ -59,45 +59,17 @@ close_rest(const struct inherit *in, struct base_error *why)
     return 0;
 }
 
-static int
-drop_privileges(const struct inherit *in, struct base_error *why)
-{
-    if (in->conf->user == NULL || geteuid() != 0)
-        return 0;
-    const struct passwd *p = getpwnam(in->conf->user);
-    if (p == NULL)
-        return base_error_set(why, NX_EINVAL, in->conf->user, "user \"%s\" does not exist", in->conf->user);
-    if (initgroups(p->pw_name, p->pw_gid) != 0 || setgid(p->pw_gid) != 0 || setuid(p->pw_uid) != 0)
-        return base_error_sys(why, errno, "become user", in->conf->user);
-    return 0;
-}
-
-static int
-pin(const struct inherit *in, struct base_error *why)
+/* The configuration was checked at the start; a CPU that was taken from us since then is no reason not to serve. */
+static void
+pin(const struct inherit *in)
 {
     if (in->cpu < 0)
-        return 0;
+        return;
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET((size_t)in->cpu, &set);
-    char cpu[16];
-    snprintf(cpu, sizeof cpu, "%d", in->cpu);
-    return sched_setaffinity(0, sizeof set, &set) == 0 ? 0 : base_error_sys(why, errno, "pin to CPU", cpu);
-}
-
-/* The terminal's Ctrl-C is the master's to act on. */
-static void
-own_signals(void)
-{
-    struct sigaction ignore = { .sa_handler = SIG_IGN }, usual = { .sa_handler = SIG_DFL };
-    static const int ignored[] = { SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2 }, normal[] = { SIGTERM, SIGCHLD, SIGALRM };
-    for (size_t i = 0; i < BASE_COUNT(ignored); i++)
-        (void)sigaction(ignored[i], &ignore, NULL);
-    for (size_t i = 0; i < BASE_COUNT(normal); i++)
-        (void)sigaction(normal[i], &usual, NULL);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (sched_setaffinity(0, sizeof set, &set) != 0)
+        log_warn("process: not pinned cpu=%d: %s", in->cpu, strerror(errno));
 }
 
 static int
@@ -111,16 +83,19 @@ first_steps(struct child *c, struct base_error *why)
         snprintf(name, sizeof name, "%s", c->ops->name);
     log_set_process(name);
     process_title_set(name);
+    (void)setpgid(0, 0);                 /* what a module forks is in this group, and is ended with it */
+    pin(in);
     int err;
-    if ((err = pin(in, why)) != 0 || (err = shm_enter(in->shm, c->ops->role, in->slot, why)) != 0 || (err = close_rest(in, why)) != 0 ||
-        (err = drop_privileges(in, why)) != 0)
+    /* The memory first: it is sealed through descriptors that are closed then. */
+    if ((err = shm_enter(in->shm, c->ops->role, in->slot, why)) != 0 || (err = close_rest(in, why)) != 0 ||
+        (err = privileges_drop(in->conf->user, why)) != 0)
         return err;
     /* After setuid, which clears it; a master that died before is seen by its pid. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
         return base_error_sys(why, errno, "prctl", "PR_SET_PDEATHSIG");
     if (getppid() != in->master)
         return base_error_set(why, NX_ENODE, NULL, "the master is gone");
-    own_signals();
+    signals_of_child();
     return crash_note_install(in, why);
 }
 
@@ -160,6 +135,22 @@ tell_master(const struct child *c, uint32_t order, const char *text)
         log_error("%s: word to the master failed: %s", c->ops->name, nx_strerror(err));
 }
 
+/* The rooms are told once; a second word can only bring the moment nearer at which this process leaves whatever they do. */
+static void
+stop(struct child *c, const struct channel_message *m)
+{
+    uint64_t deadline = clock_deadline(clock_now_ns(), (int64_t)m->value);
+    if (!c->is_stopping || deadline < c->stop_deadline_ns) {
+        c->stop_deadline_ns = deadline;
+        if (loop_timer_set(c->loop, &c->stop_timer, deadline) != 0)
+            log_error("%s: out of memory for the shutdown limit: the master will keep it", c->ops->name);
+    }
+    if (c->is_stopping)
+        return;
+    c->is_stopping = true;
+    c->ops->stop(c, m->slot == 1, deadline);
+}
+
 static void
 take_order(struct child *c, const struct channel_message *m)
 {
@@ -191,12 +182,7 @@ take_order(struct child *c, const struct channel_message *m)
         tell_master(c, CHANNEL_READY, NULL);
         return;
     case CHANNEL_STOP:
-        if (!c->is_stopping) {
-            uint64_t deadline = clock_deadline(clock_now_ns(), (int64_t)m->value);
-            c->is_stopping = true;
-            (void)loop_timer_set(c->loop, &c->stop_timer, deadline);
-            c->ops->stop(c, m->slot == 1, deadline);
-        }
+        stop(c, m);
         return;
     case CHANNEL_QUIT:
         loop_stop(c->loop);

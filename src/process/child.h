@@ -41,6 +41,7 @@ struct child {
     struct loop_hook done_hook;
     struct loop_timer stop_timer;
     int secrets_fd;                  /* link worker: arrives before `open`; -1 */
+    uint64_t stop_deadline_ns;
     bool is_done, is_stopping;
     int status;
 };
@@ -50,7 +51,7 @@ extern const struct child_kind_ops child_worker, child_link_worker, child_gate;
 /* Everything is answered: leave when the pipes are written. */
 void child_done(void *child);
 
-/* Fatal signals leave a note in this process's own page and then kill it as they would have. */
+/* This process's own page begins a new life: no handler runs, nothing lives. Fatal signals leave a note in it and then kill the process as they would have. */
 int  crash_note_install(const struct inherit *in, struct base_error *why);
 
 #endif

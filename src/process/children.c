@@ -1,7 +1,7 @@
 /*
  * children.c - fork, orders, death and respawn.
  *
- * Lives here: one slot for each process of the node; the queue of orders to each; pipes made for every pair and life; the back-off.
+ * Lives here: one slot for each process of the node; pipes made for every pair and life; the back-off.
  * Never here: what the processes do; signals to the master.
  * Runs in: the master.
  *
@@ -27,105 +27,75 @@
 #include "shm/board.h"
 #include "shm/stats.h"
 
-enum { PIPE_BYTES = 256 * 1024, ORDERS_MAX = 1024, RESPAWN_FIRST_MS = 100, RESPAWN_MAX_MS = 30000, HEALTHY_S = 60 };
-
-struct order { struct list link; struct channel_message message; };
-
-/* ---------------------------------------------------------------- orders */
-
-static void
-order_free(struct order *o)
-{
-    for (uint16_t i = 0; i < o->message.fd_count; i++)
-        (void)close(o->message.fds[i]);
-    free(o);
-}
-
-static void
-orders_clear(struct child_slot *c)
-{
-    for (struct list *it = list_pop_front(&c->orders); it != NULL; it = list_pop_front(&c->orders))
-        order_free(list_item(it, struct order, link));
-    c->order_count = 0;
-}
-
-/* Queue an order; descriptors in it are owned by the queue. A child that does not take its orders is ended: it would miss a life of another. */
-static void
-order_push(struct child_slot *c, const struct channel_message *m)
-{
-    struct order *o = c->pid > 0 && c->order_count < ORDERS_MAX ? malloc(sizeof *o) : NULL;
-    if (o == NULL) {
-        for (uint16_t i = 0; i < m->fd_count; i++)
-            (void)close(m->fds[i]);
-        if (c->pid > 0) {
-            log_error("master: %s does not take its orders: ending it", c->name);
-            (void)pidfd_send_signal(c->pidfd, SIGKILL, NULL, 0);
-        }
-        return;
-    }
-    o->message = *m;
-    list_init(&o->link);
-    list_push_back(&c->orders, &o->link);
-    c->order_count++;
-}
-
-static void
-orders_send(struct child_slot *c)
-{
-    while (c->pid > 0 && !list_is_empty(&c->orders)) {
-        struct order *o = list_item(c->orders.next, struct order, link);
-        if (o->message.fd_count > 0 && c->is_awaiting_ack)
-            return;
-        int err = channel_send(c->channel_fd, &o->message);
-        if (err == NX_EBUSY)
-            return;
-        if (err != 0 && err != NX_ENODE)
-            log_error("master: order to %s failed: %s", c->name, nx_strerror(err));
-        c->is_awaiting_ack |= err == 0 && o->message.fd_count > 0;
-        list_remove(&o->link);
-        c->order_count--;
-        order_free(o);
-    }
-}
-
-/* Pipes of a life that is over are not handed out any more. */
-static void
-orders_forget(struct child_slot *c, uint16_t slot)
-{
-    list_each_safe(it, next, &c->orders) {
-        struct order *o = list_item(it, struct order, link);
-        if (o->message.order == CHANNEL_PIPES && o->message.slot == slot) {
-            list_remove(it);
-            c->order_count--;
-            order_free(o);
-        }
-    }
-}
+enum { RESPAWN_FIRST_MS = 100, RESPAWN_MAX_MS = 30000, HEALTHY_S = 60, WORDS_MAX = 64 };
+enum { PIPE_BYTES_MAX = 256 * 1024, PIPE_BYTES_MIN = 4096, PIPES_BUDGET = 48 << 20 };
 
 /* ---------------------------------------------------------------- lives */
 
+void
+child_end(struct child_slot *child)
+{
+    if (child->pid > 0) {
+        (void)pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0);
+        child->is_ending = true;
+    }
+}
+
+/* A child that misses an order would not know a life of another, and lose messages in silence: better a new life. */
+static void
+orders_lost(struct child_slot *child, int err)
+{
+    if (err == 0 || child->is_ending)
+        return;
+    log_error("master: order lost process=\"%s\" pid=%d waiting=%" PRIu32 ": %s: ending it", child->name, (int)child->pid, child->orders.count, nx_strerror(err));
+    child_end(child);
+}
+
+static void
+order_give(struct child_slot *child, const struct channel_message *m)
+{
+    orders_lost(child, orders_push(&child->orders, m));
+}
+
+static void
+orders_go(struct child_slot *child)
+{
+    orders_lost(child, orders_send(&child->orders));
+}
+
+/* The kernel gives an unprivileged user 64 MiB of pipe buffers (fs.pipe-user-pages-soft), and beyond that 8 KiB a pipe: the same share for all is better than much
+ * for those made first. It rounds up to a power of two, so this rounds down. */
 static int
-pipe_make(int fds[2], struct base_error *why)
+pipe_bytes(size_t processes)
+{
+    size_t pipes = processes * (processes - 1), bytes = PIPE_BYTES_MAX;
+    while (geteuid() != 0 && bytes > PIPE_BYTES_MIN && bytes * pipes > PIPES_BUDGET)
+        bytes /= 2;
+    return (int)bytes;
+}
+
+static int
+pipe_make(int bytes, int fds[2], struct base_error *why)
 {
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0)
         return base_error_sys(why, errno, "pipe2", "between two processes; raise the limit of open files");
-    (void)fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES);      /* a smaller pipe is slower, not wrong */
+    (void)fcntl(fds[1], F_SETPIPE_SZ, bytes);           /* a smaller pipe is slower, not wrong */
     return 0;
 }
 
 static int
-connect_pair(struct child_slot *a, struct child_slot *b, struct base_error *why)
+connect_pair(const struct children *c, struct child_slot *a, struct child_slot *b, struct base_error *why)
 {
     int ab[2], ba[2];
-    int err = pipe_make(ab, why);
+    int err = pipe_make(c->pipe_bytes, ab, why);
     if (err != 0)
         return err;
-    if ((err = pipe_make(ba, why)) != 0) {
+    if ((err = pipe_make(c->pipe_bytes, ba, why)) != 0) {
         (void)close(ab[0]), (void)close(ab[1]);
         return err;
     }
-    order_push(a, &(struct channel_message){ .order = CHANNEL_PIPES, .slot = b->slot, .generation = b->generation, .fd_count = 2, .fds = { ba[0], ab[1] } });
-    order_push(b, &(struct channel_message){ .order = CHANNEL_PIPES, .slot = a->slot, .generation = a->generation, .fd_count = 2, .fds = { ab[0], ba[1] } });
+    order_give(a, &(struct channel_message){ .order = CHANNEL_PIPES, .slot = b->slot, .generation = b->generation, .fd_count = 2, .fds = { ba[0], ab[1] } });
+    order_give(b, &(struct channel_message){ .order = CHANNEL_PIPES, .slot = a->slot, .generation = a->generation, .fd_count = 2, .fds = { ab[0], ba[1] } });
     return 0;
 }
 
@@ -141,7 +111,7 @@ send_secrets(struct children *c, struct child_slot *child, struct base_error *wh
         (void)close(fds[0]);
         return err;
     }
-    order_push(child, &(struct channel_message){ .order = CHANNEL_SECRETS, .fd_count = 1, .fds = { fds[0] } });
+    order_give(child, &(struct channel_message){ .order = CHANNEL_SECRETS, .fd_count = 1, .fds = { fds[0] } });
     return 0;
 }
 
@@ -153,7 +123,35 @@ board_write(struct children *c, const struct child_slot *child, enum board_state
         .started_at_ms = clock_wall_ms(), .restarts = child->restarts });
 }
 
-/* One fork. The board tells the new generation before the child runs. */
+/* The child's side of the fork. */
+_Noreturn static void
+child_run(const struct children *c, const struct child_slot *child, int channel_fd)
+{
+    struct inherit in = c->base;
+    in.kind = child->kind;
+    in.slot = child->slot;
+    in.generation = child->generation;
+    in.cpu = child->cpu;
+    in.channel_fd = channel_fd;
+    in.listen_fd = child->listen_fd;
+    _exit(child_main(&in));
+}
+
+static int
+child_watch_death(struct child_slot *child, struct base_error *why)
+{
+    child->pidfd = pidfd_open(child->pid, 0);            /* close-on-exec by itself */
+    if (child->pidfd >= 0)
+        return 0;
+    int e = errno;                                       /* without it a death would go unseen */
+    (void)kill(child->pid, SIGKILL);                     /* not reaped yet: the number is still this process */
+    (void)waitpid(child->pid, NULL, 0);
+    orders_close(&child->orders);
+    child->pid = 0;
+    return base_error_sys(why, e, "pidfd_open", child->name);
+}
+
+/* One fork. The board tells the new generation before the child runs, and its pid when there is one. */
 static int
 child_fork(struct children *c, struct child_slot *child, struct base_error *why)
 {
@@ -162,55 +160,43 @@ child_fork(struct children *c, struct child_slot *child, struct base_error *why)
     if (err != 0)
         return err;
     child->generation = child->generation == UINT32_MAX ? 1 : child->generation + 1;
-    struct inherit in = c->base;
-    in.kind = child->kind;
-    in.slot = child->slot;
-    in.generation = child->generation;
-    in.cpu = child->cpu;
-    in.channel_fd = channel[1];
-    in.listen_fd = child->listen_fd;
+    child->started_ns = clock_now_ns();
+    board_write(c, child, BOARD_STARTING);
 
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);           /* no signal of the master's is taken by a child that is not yet itself */
     pid_t pid = fork();
     if (pid == 0)
-        _exit(child_main(&in));
+        child_run(c, child, channel[1]);
     int e = errno;
     sigprocmask(SIG_SETMASK, &before, NULL);
     (void)close(channel[1]);
     if (pid < 0) {
         (void)close(channel[0]);
-        return base_error_sys(why, e, "fork", child->name);
+        err = base_error_sys(why, e, "fork", child->name);
+    } else {
+        child->pid = pid;
+        orders_open(&child->orders, channel[0]);
+        err = child_watch_death(child, why);
     }
-    child->pid = pid;
-    child->channel_fd = channel[0];
-    child->pidfd = pidfd_open(pid, 0);
-    if (child->pidfd < 0) {                              /* without it a death would go unseen */
-        e = errno;
-        (void)kill(pid, SIGKILL);
-        (void)waitpid(pid, NULL, 0);
-        (void)close(child->channel_fd);
-        child->pid = 0;
-        return base_error_sys(why, e, "pidfd_open", child->name);
+    if (err != 0) {
+        board_write(c, child, BOARD_DOWN);
+        return err;
     }
-    (void)fcntl(child->pidfd, F_SETFD, FD_CLOEXEC);
     child->state = CHILD_STARTING;
-    child->is_awaiting_ack = false;
-    child->started_ns = clock_now_ns();
+    child->is_ending = child->is_warned = false;
     child->respawn_at_ns = 0;
-    child->watched_handlers = 0;
-    child->is_warned = false;
+    child->watched_handlers = child->aborted_ns = 0;
+    child->watched_since_ns = child->started_ns;
     board_write(c, child, BOARD_STARTING);
-    if (child->kind == CHILD_LINK)
-        return send_secrets(c, child, why);
-    return 0;
+    return child->kind == CHILD_LINK ? send_secrets(c, child, why) : 0;
 }
 
 static void
 child_start_order(struct child_slot *child)
 {
-    order_push(child, &(struct channel_message){ .order = CHANNEL_START, .slot = child->slot, .generation = child->generation });
+    order_give(child, &(struct channel_message){ .order = CHANNEL_START, .slot = child->slot, .generation = child->generation });
 }
 
 int
@@ -221,12 +207,27 @@ children_start_all(struct children *c, struct base_error *why)
         err = child_fork(c, &c->items[i], why);
     for (size_t i = 0; i < c->count && err == 0; i++)
         for (size_t j = 0; j < i && err == 0; j++)
-            err = connect_pair(&c->items[i], &c->items[j], why);
+            err = connect_pair(c, &c->items[i], &c->items[j], why);
     for (size_t i = 0; i < c->count && err == 0; i++)
         child_start_order(&c->items[i]);
     for (size_t i = 0; i < c->count; i++)
-        orders_send(&c->items[i]);
+        orders_go(&c->items[i]);
     return err;
+}
+
+/* Delays 0, 100, 200, 400 .. 30 000 ms; a life of 60 s starts anew. */
+uint64_t
+child_back_off_ms(struct child_slot *child, uint64_t now_ns)
+{
+    if (now_ns - child->started_ns >= HEALTHY_S * CLOCK_NS_PER_S)
+        child->quick_deaths = 0;
+    uint32_t n = child->quick_deaths++;
+    if (n == 0)
+        return 0;
+    uint64_t ms = RESPAWN_FIRST_MS;
+    for (uint32_t i = 1; i < n && ms < RESPAWN_MAX_MS; i++)
+        ms *= 2;
+    return ms < RESPAWN_MAX_MS ? ms : RESPAWN_MAX_MS;
 }
 
 static void
@@ -237,18 +238,19 @@ child_respawn(struct children *c, struct child_slot *child, uint64_t now_ns)
     int err = child_fork(c, child, &why);
     for (size_t i = 0; i < c->count && err == 0; i++)
         if (&c->items[i] != child && c->items[i].pid > 0)
-            err = connect_pair(child, &c->items[i], &why);
+            err = connect_pair(c, child, &c->items[i], &why);
     if (err != 0) {
-        log_error("master: %s cannot be started again: %s; next try in %d ms", child->name, why.text, RESPAWN_MAX_MS);
-        if (child->pid > 0)
-            (void)pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0);
-        else
-            child->respawn_at_ns = now_ns + RESPAWN_MAX_MS * CLOCK_NS_PER_MS;
+        log_error("master: respawn failed process=\"%s\": %s", child->name, why.text);
+        child_end(child);                               /* a half-made one: its death plans the next try */
+        if (child->pid == 0) {
+            uint64_t ms = child_back_off_ms(child, now_ns);
+            child->respawn_at_ns = now_ns + (ms > RESPAWN_FIRST_MS ? ms : RESPAWN_FIRST_MS) * CLOCK_NS_PER_MS;
+        }
         return;
     }
     child_start_order(child);
     for (size_t i = 0; i < c->count; i++)
-        orders_send(&c->items[i]);
+        orders_go(&c->items[i]);
     log_info("master: respawned process=\"%s\" pid=%d generation=%" PRIu32, child->name, (int)child->pid, child->generation);
 }
 
@@ -266,25 +268,12 @@ log_death(struct children *c, const struct child_slot *child, int status)
         log_info("master: process ended process=\"%s\" pid=%d", child->name, (int)child->pid);
 }
 
-/* Delays 0, 100, 200, 400 .. 30 000 ms; a life of 60 s starts anew. */
-static uint64_t
-back_off_ms(struct child_slot *child, uint64_t now_ns)
-{
-    if (now_ns - child->started_ns >= HEALTHY_S * CLOCK_NS_PER_S)
-        child->quick_deaths = 0;
-    uint32_t n = child->quick_deaths++;
-    if (n == 0)
-        return 0;
-    uint64_t ms = RESPAWN_FIRST_MS;
-    for (uint32_t i = 1; i < n && ms < RESPAWN_MAX_MS; i++)
-        ms *= 2;
-    return ms < RESPAWN_MAX_MS ? ms : RESPAWN_MAX_MS;
-}
-
 static void
 child_reap(struct children *c, struct child_slot *child)
 {
     int status = 0;
+    /* What a module has forked ends with its worker; asked for while the number of the group is still taken by the dead leader. */
+    (void)kill(-child->pid, SIGKILL);
     pid_t got = waitpid(child->pid, &status, WNOHANG);
     if (got == 0 || (got < 0 && errno == EINTR))
         return;
@@ -292,22 +281,21 @@ child_reap(struct children *c, struct child_slot *child)
     uint64_t now = clock_now_ns();
     log_death(c, child, status);
     (void)close(child->pidfd);
-    (void)close(child->channel_fd);
-    child->pidfd = child->channel_fd = -1;
+    orders_close(&child->orders);
+    child->pidfd = -1;
     child->pid = 0;
     child->state = CHILD_NONE;
-    orders_clear(child);
     for (size_t i = 0; i < c->count; i++) {
         struct child_slot *other = &c->items[i];
         if (other == child || other->pid <= 0)
             continue;
-        orders_forget(other, child->slot);
-        order_push(other, &(struct channel_message){ .order = CHANNEL_DOWN, .slot = child->slot, .generation = child->generation });
-        orders_send(other);
+        orders_forget(&other->orders, child->slot);
+        order_give(other, &(struct channel_message){ .order = CHANNEL_DOWN, .slot = child->slot, .generation = child->generation });
+        orders_go(other);
     }
     if (c->is_stopping)
         return;
-    uint64_t delay_ms = back_off_ms(child, now);
+    uint64_t delay_ms = child_back_off_ms(child, now);
     if (delay_ms > 0)
         log_warn("master: respawn delayed process=\"%s\" ms=%" PRIu64, child->name, delay_ms);
     child->respawn_at_ns = now + delay_ms * CLOCK_NS_PER_MS;
@@ -316,32 +304,40 @@ child_reap(struct children *c, struct child_slot *child)
 }
 
 static void
+child_take_word(struct children *c, struct child_slot *child, const struct channel_message *m, struct base_error *failed)
+{
+    for (uint16_t i = 0; i < m->fd_count; i++)           /* a child has no descriptors to give */
+        (void)close(m->fds[i]);
+    if (m->order == CHANNEL_ACK) {
+        orders_acknowledged(&child->orders);
+    } else if (m->order == CHANNEL_READY && child->state == CHILD_STARTING) {
+        child->state = CHILD_READY;
+        if (!c->is_stopping)
+            board_set_state(shm_board(c->base.shm), child->slot, BOARD_READY);
+        log_info("master: ready process=\"%s\" pid=%d generation=%" PRIu32, child->name, (int)child->pid, child->generation);
+    } else if (m->order == CHANNEL_FAILED && child->state == CHILD_STARTING) {
+        log_error("master: cannot serve process=\"%s\" pid=%d: %s", child->name, (int)child->pid, m->text);
+        (void)base_error_set(failed, NX_ESYS, child->name, "%s cannot serve: %s", child->name, m->text);
+    }
+}
+
+/* A bounded number of words, so that one child cannot keep the master from the others. */
+static void
 child_listen(struct children *c, struct child_slot *child, struct base_error *failed)
 {
     struct channel_message m;
-    for (int got; child->channel_fd >= 0 && (got = channel_receive(child->channel_fd, &m)) != 0;) {
-        if (got < 0) {
-            if (got != NX_ENODE)
-                log_error("master: %s broke its channel: ending it", child->name);
-            if (got != NX_ENODE || child->state == CHILD_READY)
-                (void)pidfd_send_signal(child->pidfd, got == NX_ENODE ? 0 : SIGKILL, NULL, 0);
-            return;                                       /* its pidfd tells the rest */
-        }
-        for (uint16_t i = 0; i < m.fd_count; i++)         /* a child has no descriptors to give */
-            (void)close(m.fds[i]);
-        if (m.order == CHANNEL_ACK) {
-            child->is_awaiting_ack = false;
-        } else if (m.order == CHANNEL_READY) {
-            child->state = CHILD_READY;
-            board_set_state(shm_board(c->base.shm), child->slot, BOARD_READY);
-            log_info("master: ready process=\"%s\" pid=%d generation=%" PRIu32, child->name, (int)child->pid, child->generation);
-        } else if (m.order == CHANNEL_FAILED) {
-            m.text[sizeof m.text - 1] = '\0';
-            log_error("master: %s cannot serve: %s", child->name, m.text);
-            (void)base_error_set(failed, NX_ESYS, child->name, "%s cannot serve: %s", child->name, m.text);
-        }
+    int got = 0;
+    for (int words = 0; words < WORDS_MAX && (got = channel_receive(child->orders.fd, &m)) > 0; words++)
+        child_take_word(c, child, &m, failed);
+    if (got < 0) {
+        /* Its end of the channel is closed: it is dying, or a module has closed it. Either way it has no place any more, and poll would tell for ever. */
+        if (got != NX_ENODE)
+            log_error("master: channel broken process=\"%s\" pid=%d: %s: ending it", child->name, (int)child->pid, nx_strerror(got));
+        child_end(child);
+        orders_close(&child->orders);
+        return;
     }
-    orders_send(child);
+    orders_go(child);
 }
 
 /* ---------------------------------------------------------------- the set */
@@ -353,10 +349,11 @@ children_init(struct children *c, const struct inherit *base, const struct secre
     c->base = *base;
     c->secrets = secrets;
     c->count = base->conf->workers + 2;
+    c->pipe_bytes = pipe_bytes(c->count);
     for (size_t i = 0; i < c->count; i++) {
         struct child_slot *child = &c->items[i];
-        *child = (struct child_slot){ .kind = CHILD_WORKER, .slot = (uint16_t)i, .cpu = -1, .listen_fd = -1, .pidfd = -1, .channel_fd = -1 };
-        list_init(&child->orders);
+        *child = (struct child_slot){ .kind = CHILD_WORKER, .slot = (uint16_t)i, .cpu = -1, .listen_fd = -1, .pidfd = -1 };
+        orders_init(&child->orders);
         if (i == base->conf->workers) {
             child->kind = CHILD_GATE, child->slot = SLOT_GATE, child->listen_fd = gate_listen_fd;
             snprintf(child->name, sizeof child->name, "gate");
@@ -370,14 +367,22 @@ children_init(struct children *c, const struct inherit *base, const struct secre
     }
 }
 
+static void
+close_listeners(struct children *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        if (c->items[i].listen_fd >= 0)
+            (void)close(c->items[i].listen_fd);
+        c->items[i].listen_fd = -1;
+    }
+}
+
 void
 children_fini(struct children *c)
 {
-    for (size_t i = 0; i < c->count; i++) {
-        orders_clear(&c->items[i]);
-        if (c->items[i].listen_fd >= 0)
-            (void)close(c->items[i].listen_fd);
-    }
+    for (size_t i = 0; i < c->count; i++)
+        orders_close(&c->items[i].orders);
+    close_listeners(c);
 }
 
 bool
@@ -412,10 +417,8 @@ children_poll_fill(const struct children *c, struct pollfd *at)
 {
     for (size_t i = 0; i < c->count; i++) {
         const struct child_slot *child = &c->items[i];
-        bool may_send = !list_is_empty(&child->orders) &&
-                        !(child->is_awaiting_ack && list_item(child->orders.next, struct order, link)->message.fd_count > 0);
         at[2 * i] = (struct pollfd){ .fd = child->pidfd, .events = POLLIN };
-        at[2 * i + 1] = (struct pollfd){ .fd = child->channel_fd, .events = (short)(POLLIN | (may_send ? POLLOUT : 0)) };
+        at[2 * i + 1] = (struct pollfd){ .fd = child->orders.fd, .events = (short)(POLLIN | (orders_are_sendable(&child->orders) ? POLLOUT : 0)) };
     }
     return 2 * c->count;
 }
@@ -426,7 +429,7 @@ children_poll_done(struct children *c, const struct pollfd *at, size_t count, st
     nx_assert(count == 2 * c->count);
     /* What a child said last is heard before its death is noted. A slot that was respawned meanwhile has other descriptors: poll will tell again. */
     for (size_t i = 0; i < c->count; i++)
-        if (at[2 * i + 1].revents != 0 && at[2 * i + 1].fd == c->items[i].channel_fd)
+        if (at[2 * i + 1].revents != 0 && at[2 * i + 1].fd == c->items[i].orders.fd)
             child_listen(c, &c->items[i], failed);
     for (size_t i = 0; i < c->count; i++)
         if (at[2 * i].revents != 0 && at[2 * i].fd == c->items[i].pidfd && c->items[i].pid > 0)
@@ -437,9 +440,9 @@ uint64_t
 children_tick(struct children *c, uint64_t now_ns)
 {
     uint64_t next = 0;
-    for (size_t i = 0; i < c->count; i++) {
+    for (size_t i = 0; i < c->count && !c->is_stopping; i++) {
         struct child_slot *child = &c->items[i];
-        if (child->respawn_at_ns != 0 && child->respawn_at_ns <= now_ns && !c->is_stopping) {
+        if (child->respawn_at_ns != 0 && child->respawn_at_ns <= now_ns) {
             child->respawn_at_ns = 0;
             child_respawn(c, child, now_ns);
         }
@@ -450,60 +453,51 @@ children_tick(struct children *c, uint64_t now_ns)
 }
 
 void
+children_stop_begin(struct children *c)
+{
+    c->is_stopping = true;
+    close_listeners(c);
+}
+
+void
 children_stop(struct children *c, enum child_kind kind, bool drain, int64_t limit_ms)
 {
     for (size_t i = 0; i < c->count; i++)
         if (c->items[i].kind == kind && c->items[i].pid > 0) {
             board_set_state(shm_board(c->base.shm), c->items[i].slot, BOARD_STOPPING);
-            order_push(&c->items[i], &(struct channel_message){ .order = CHANNEL_STOP, .slot = drain, .value = (uint64_t)limit_ms });
-            orders_send(&c->items[i]);
+            order_give(&c->items[i], &(struct channel_message){ .order = CHANNEL_STOP, .slot = drain, .value = (uint64_t)limit_ms });
+            orders_go(&c->items[i]);
         }
 }
 
 void
-children_kill(struct children *c, int signal)
+children_kill(struct children *c, enum child_kind kind)
 {
     for (size_t i = 0; i < c->count; i++)
-        if (c->items[i].pid > 0)
-            (void)pidfd_send_signal(c->items[i].pidfd, signal, NULL, 0);
+        if (c->items[i].kind == kind)
+            child_end(&c->items[i]);
+}
+
+void
+children_kill_all(struct children *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        child_end(&c->items[i]);
 }
 
 void
 children_tell_log(struct children *c, int log_fd)
 {
     for (size_t i = 0; i < c->count; i++) {
-        int fd = c->items[i].pid > 0 ? fcntl(log_fd, F_DUPFD_CLOEXEC, 3) : -1;
-        if (fd < 0)
+        if (c->items[i].orders.fd < 0)
             continue;
-        order_push(&c->items[i], &(struct channel_message){ .order = CHANNEL_LOG, .fd_count = 1, .fds = { fd } });
-        orders_send(&c->items[i]);
+        int fd = fcntl(log_fd, F_DUPFD_CLOEXEC, 3);
+        if (fd < 0) {
+            log_error("master: log not passed on process=\"%s\": %s", c->items[i].name, strerror(errno));
+            continue;
+        }
+        order_give(&c->items[i], &(struct channel_message){ .order = CHANNEL_LOG, .fd_count = 1, .fds = { fd } });
+        orders_go(&c->items[i]);
     }
 }
 
-void
-children_watch(struct children *c, uint64_t now_ns, int64_t handler_limit_ms)
-{
-    for (size_t i = 0; i < c->count; i++) {
-        struct child_slot *child = &c->items[i];
-        if (child->kind != CHILD_WORKER || child->state != CHILD_READY)
-            continue;
-        const struct stats *s = shm_stats(c->base.shm, child->slot);
-        uint64_t count = stats_get(s, handler_count);
-        if ((count & 1) == 0 || count != child->watched_handlers) {      /* even: no handler runs; another number: it got on */
-            child->watched_handlers = count;
-            child->watched_since_ns = now_ns;
-            child->is_warned = false;
-            continue;
-        }
-        uint64_t ms = (now_ns - child->watched_since_ns) / CLOCK_NS_PER_MS;
-        if (ms >= WATCHDOG_MS && !child->is_warned) {
-            log_warn("master: handler stuck process=\"%s\" server=%" PRIu64 " ms=%" PRIu64 " limit=%" PRId64, child->name, stats_get(s, handler_serial), ms, handler_limit_ms);
-            child->is_warned = true;
-        }
-        if (handler_limit_ms > 0 && ms >= (uint64_t)handler_limit_ms) {
-            log_error("master: handler over its limit process=\"%s\" server=%" PRIu64 " ms=%" PRIu64 ": ending the worker", child->name, stats_get(s, handler_serial), ms);
-            (void)pidfd_send_signal(child->pidfd, SIGABRT, NULL, 0);
-            child->watched_since_ns = now_ns;                              /* a second one, if it hangs on, only after another limit */
-        }
-    }
-}

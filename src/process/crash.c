@@ -39,18 +39,36 @@ on_fatal(int number, siginfo_t *info, void *context)
 #else
     (void)u;
 #endif
-    stats_set(note, crash_address, (uint64_t)(uintptr_t)info->si_addr);
+    /* Sent by somebody (kill, abort): then the place of the address holds who it was. */
+    stats_set(note, crash_address, info->si_code > 0 ? (uint64_t)(uintptr_t)info->si_addr : 0);
     stats_set(note, crash_serial, stats_get(note, handler_serial));
     stats_set(note, crash_behavior, stats_get(note, handler_behavior));
     stats_set(note, crash_signal, (uint32_t)number);
     (void)raise(number);             /* SA_RESETHAND: now with its usual effect, as soon as this handler returns */
 }
 
+/* What a killed process has left in its page counts servers that are gone, and a handler that never ended: the watchdog would take idleness for a handler. Sums over all
+ * lives stay. */
+static void
+begin_life(struct stats *s)
+{
+    stats_set(s, handler_count, 0);
+    stats_set(s, servers_live, 0);
+    stats_set(s, parked, 0);
+    stats_set(s, timers, 0);
+    stats_set(s, monitors, 0);
+    stats_set(s, calls_pending, 0);
+    stats_set(s, memory_bytes, 0);
+    for (size_t i = 0; i < STATS_BEHAVIORS_MAX; i++)
+        stats_set(s, behaviors[i].live, 0);
+    stats_set(s, crash_signal, 0);
+}
+
 int
 crash_note_install(const struct inherit *in, struct base_error *why)
 {
     note = shm_stats(in->shm, in->slot);
-    stats_set(note, crash_signal, 0);
+    begin_life(note);
 #if !CRASH_SANITIZED
     void *stack = mmap(NULL, CRASH_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED)

@@ -6,8 +6,6 @@
  */
 #include <stdlib.h>
 
-#include "config.h"
-
 #include "call/call.h"
 #include "control/control.h"
 #include "process/child.h"
@@ -51,7 +49,7 @@ gate_open(struct child *c, struct base_error *why)
     route_install_ref_codec(g->route);
     c->mesh = route_borrow_mesh(g->route);
     struct control_config control = { .loop = c->loop, .shm = in->shm, .conf = in->conf, .route = g->route, .calls = g->calls, .listen_fd = in->listen_fd,
-                                      .version = PACKAGE_VERSION };
+                                      .version = in->version };
     return control_new(&control, &g->control, why);
 }
 

@@ -19,6 +19,7 @@ struct inherit {
     const struct conf *conf;             /* the heap as it was; borrowed */
     struct shm *shm;                     /* mappings; shm_enter seals what is not this child's */
     const struct staging *staging;       /* paths and hashes of the modules */
+    const char *version;                 /* of the program */
     uint64_t incarnation, started_ns;
     pid_t master;
     enum child_kind kind;

@@ -9,7 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,8 @@
 #include "base/random.h"
 #include "process/listen.h"
 #include "process/pid_file.h"
-#include "process/process.h"
+#include "process/privileges.h"
+#include "process/signals.h"
 #include "shm/behaviors.h"
 #include "shm/board.h"
 #include "shm/nodes.h"
@@ -47,6 +48,22 @@ launch_make_dir(const char *path, struct base_error *why)
     return 0;
 }
 
+int
+launch_check_private(const char *path, struct base_error *why)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0)
+        return base_error_sys(why, errno, "stat", path);
+    if (!S_ISDIR(st.st_mode))
+        return base_error_set(why, NX_EINVAL, path, "%s is not a directory", path);
+    if (st.st_uid != 0 && st.st_uid != geteuid())
+        return base_error_set(why, NX_EINVAL, path, "%s belongs to user %u, who could replace the modules in it; chown it to user %u", path, (unsigned)st.st_uid,
+                              (unsigned)geteuid());
+    if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return base_error_set(why, NX_EINVAL, path, "%s has mode %04o: others could replace the modules in it; chmod go-w it", path, (unsigned)(st.st_mode & 07777));
+    return 0;
+}
+
 static int
 make_dir_of(const char *file, struct base_error *why)
 {
@@ -54,8 +71,30 @@ make_dir_of(const char *file, struct base_error *why)
     const char *slash = strrchr(file, '/');
     if (slash == NULL || slash == file)
         return 0;
-    snprintf(dir, sizeof dir, "%.*s", (int)(slash - file), file);
+    size_t len = (size_t)(slash - file);
+    if (len >= sizeof dir)
+        return base_error_set(why, NX_EINVAL, file, "path of %zu bytes: at most %zu", strlen(file), sizeof dir - 1);
+    memcpy(dir, file, len);
+    dir[len] = '\0';
     return launch_make_dir(dir, why);
+}
+
+/* In the process that the operator has started. Its exit status. */
+static int
+wait_for_verdict(int fd)
+{
+    char text[1024];
+    size_t have = 0;
+    for (ssize_t n; have < sizeof text - 1 && (n = read(fd, text + have, sizeof text - 1 - have)) != 0;) {
+        if (n < 0 && errno != EINTR)
+            break;
+        have += n > 0 ? (size_t)n : 0;
+    }
+    text[have] = '\0';
+    if (strcmp(text, "ready\n") == 0)
+        return 0;
+    fprintf(stderr, "noexd: %s\n", have > 0 ? text : "the master ended before it was ready; its log tells why");
+    return 1;
 }
 
 /* The parent waits for the verdict, so that its exit status tells whether the node serves. */
@@ -66,22 +105,14 @@ to_background(struct launch *l, struct base_error *why)
     if (pipe2(fds, O_CLOEXEC) != 0)
         return base_error_sys(why, errno, "pipe2", "for the start in the background");
     pid_t pid = fork();
-    if (pid < 0)
-        return base_error_sys(why, errno, "fork", "into the background");
+    if (pid < 0) {
+        int e = errno;
+        (void)close(fds[0]), (void)close(fds[1]);
+        return base_error_sys(why, e, "fork", "into the background");
+    }
     if (pid > 0) {
         (void)close(fds[1]);
-        char text[1024];
-        size_t have = 0;
-        for (ssize_t n; have < sizeof text - 1 && (n = read(fds[0], text + have, sizeof text - 1 - have)) != 0;) {
-            if (n < 0 && errno != EINTR)
-                break;
-            have += n > 0 ? (size_t)n : 0;
-        }
-        text[have] = '\0';
-        if (strcmp(text, "ready\n") == 0)
-            _exit(0);
-        fprintf(stderr, "noexd: %s\n", have > 0 ? text : "the master ended before it was ready; its log tells why");
-        _exit(1);
+        _exit(wait_for_verdict(fds[0]));
     }
     (void)close(fds[0]);
     l->ready_fd = fds[1];
@@ -92,22 +123,25 @@ to_background(struct launch *l, struct base_error *why)
     /* stderr only where the log is not there: after a background start nobody reads it. */
     if (strcmp(l->conf->log_file, "stderr") != 0 && dup2(null, 2) < 0)
         return base_error_sys(why, errno, "dup2", "/dev/null");
-    (void)close(null);
+    (void)close(null);                   /* above 2: those are always taken (begin.c) */
     return 0;
 }
 
+/* As many open files as we may have, and at least what the pipes of all processes need while they are made. */
 static void
 raise_limits(const struct conf *conf)
 {
     struct rlimit r;
     if (getrlimit(RLIMIT_NOFILE, &r) != 0)
         return;
-    uint64_t pairs = (uint64_t)(conf->workers + 2) * (conf->workers + 1);
-    uint64_t want = 2 * pairs + 8192;
-    if (r.rlim_max != RLIM_INFINITY && r.rlim_max < want && geteuid() == 0)
-        r.rlim_max = want;
-    r.rlim_cur = r.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &r) != 0 || (r.rlim_cur != RLIM_INFINITY && r.rlim_cur < want))
+    rlim_t pairs = (rlim_t)(conf->workers + 2) * (conf->workers + 1), want = 2 * pairs + 8192;
+    struct rlimit more = { .rlim_cur = want, .rlim_max = want };
+    if (r.rlim_max < want && setrlimit(RLIMIT_NOFILE, &more) == 0)
+        return;                                           /* root may */
+    more = (struct rlimit){ .rlim_cur = r.rlim_max, .rlim_max = r.rlim_max };
+    if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+        r = more;
+    if (r.rlim_cur < want)
         log_warn("master: the limit of open files is low limit=%llu wanted=%llu", (unsigned long long)r.rlim_cur, (unsigned long long)want);
 }
 
@@ -136,23 +170,40 @@ first_content(struct launch *l, struct base_error *why)
     return 0;
 }
 
+/* The copies of this node's modules: a directory of its own, since what it does not need any more is removed from it. */
 static int
-user_check(const struct conf *conf, struct base_error *why)
+stage_modules(struct launch *l, struct base_error *why)
 {
-    if (conf->user == NULL) {
-        if (geteuid() == 0)
-            log_warn("master: workers run as root; name a user in %s", conf->file);
-        return 0;
-    }
-    if (getpwnam(conf->user) == NULL)
-        return base_error_set(why, NX_EINVAL, conf->user, "%s: user \"%s\" does not exist", conf->file, conf->user);
+    const struct conf *conf = l->conf;
+    char dir[4096];
+    int len = snprintf(dir, sizeof dir, "%s/%s", conf->modules_state_dir, conf->node.text);
+    if (len < 0 || (size_t)len >= sizeof dir)
+        return base_error_set(why, NX_EINVAL, conf->modules_state_dir, "modules_state_dir: the path is too long");
+    int err = launch_make_dir(dir, why);
+    if (err == 0)
+        err = launch_check_private(conf->modules_state_dir, why);
+    if (err == 0)
+        err = launch_check_private(dir, why);
+    return err == 0 ? staging_run(conf, dir, l->signal_fd, &l->staging, why) : err;
+}
+
+static int
+open_listeners(struct launch *l, struct base_error *why)
+{
+    const struct conf *conf = l->conf;
+    int err = conf->listen_host != NULL ? listen_tcp(conf->listen_host, conf->listen_port, &l->link_listen_fd, why) : 0;
+    if (err != 0 || conf->control_path == NULL)
+        return err;
+    if ((err = make_dir_of(conf->control_path, why)) != 0 || (err = listen_unix(conf->control_path, conf->control_mode, &l->gate_listen_fd, why)) != 0)
+        return err;
+    l->has_control = true;
     return 0;
 }
 
 int
 launch_open(const struct conf *conf, struct launch *l, struct base_error *why)
 {
-    *l = (struct launch){ .conf = conf, .pid_fd = -1, .ready_fd = -1, .link_listen_fd = -1, .gate_listen_fd = -1 };
+    *l = (struct launch){ .conf = conf, .pid_fd = -1, .ready_fd = -1, .signal_fd = -1, .link_listen_fd = -1, .gate_listen_fd = -1 };
     int err = 0;
     log_set_level(conf->log_level);
     if (strcmp(conf->log_file, "stderr") != 0 && (err = make_dir_of(conf->log_file, why)) != 0)
@@ -161,21 +212,17 @@ launch_open(const struct conf *conf, struct launch *l, struct base_error *why)
         return err;
     if (conf->daemon && (err = to_background(l, why)) != 0)
         return err;
-    if ((err = pid_file_open(conf->pid_file, &l->pid_fd, why)) != 0 || (err = user_check(conf, why)) != 0)
+    if ((err = signals_open(&l->signal_fd, why)) != 0)
         return err;
+    if ((err = pid_file_open(conf->pid_file, &l->pid_fd, why)) != 0 || (err = privileges_check(conf, why)) != 0)
+        return err;
+    privileges_warn(conf);
     raise_limits(conf);
     if ((err = random_u64(&l->incarnation)) != 0)
         return base_error_set(why, err, NULL, "the kernel gives no random bytes");
-    if ((err = secrets_load(conf, &l->secrets, why)) != 0)
+    if ((err = secrets_load(conf, &l->secrets, why)) != 0 || (err = open_listeners(l, why)) != 0 || (err = stage_modules(l, why)) != 0)
         return err;
-    if (conf->listen_host != NULL && (err = listen_tcp(conf->listen_host, conf->listen_port, &l->link_listen_fd, why)) != 0)
-        return err;
-    if (conf->control_path != NULL && ((err = make_dir_of(conf->control_path, why)) != 0 ||
-                                       (err = listen_unix(conf->control_path, conf->control_mode, &l->gate_listen_fd, why)) != 0))
-        return err;
-    if ((err = launch_make_dir(conf->modules_state_dir, why)) != 0 || (err = staging_run(conf, conf->modules_state_dir, &l->staging, why)) != 0)
-        return err;
-    struct shm_config shm = { .workers = conf->workers, .registry_capacity = conf->registry_capacity, .nodes_max = conf->nodes_max, .behaviors_max = 1024 };
+    struct shm_config shm = { .workers = conf->workers, .registry_capacity = conf->registry_capacity, .nodes_max = conf->nodes_max, .behaviors_max = SHM_BEHAVIORS_MAX };
     if ((err = shm_create(&shm, &l->shm, why)) != 0)
         return err;
     return first_content(l, why);
@@ -186,7 +233,7 @@ launch_close(struct launch *l)
 {
     if (l->gate_listen_fd >= 0)
         (void)close(l->gate_listen_fd);
-    if (l->shm != NULL && l->conf->control_path != NULL)      /* ours: it was bound before the shared memory was made */
+    if (l->has_control)
         (void)unlink(l->conf->control_path);
     if (l->link_listen_fd >= 0)
         (void)close(l->link_listen_fd);
@@ -197,19 +244,33 @@ launch_close(struct launch *l)
         pid_file_remove(l->conf->pid_file, l->pid_fd);
     if (l->ready_fd >= 0)
         (void)close(l->ready_fd);
+    if (l->signal_fd >= 0)
+        (void)close(l->signal_fd);
+}
+
+/* Standard error may be a pipe that nobody empties: what it does not take now is not said. */
+static void
+complain(const char *text)
+{
+    char line[BASE_ERROR_TEXT + 16];
+    int len = snprintf(line, sizeof line, "noexd: %s\n", text);
+    struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
+    if (len > 0 && poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0)
+        (void)!write(STDERR_FILENO, line, (size_t)len < sizeof line ? (size_t)len : sizeof line - 1);
 }
 
 void
 launch_tell_ready(struct launch *l, const char *failure)
 {
+    if (l->is_told)
+        return;
+    l->is_told = true;
     if (l->ready_fd >= 0) {
-        if (failure == NULL)
-            (void)!write(l->ready_fd, "ready\n", 6);
-        else
-            (void)!write(l->ready_fd, failure, strlen(failure));
+        const char *text = failure != NULL ? failure : "ready\n";      /* an empty pipe has room for it; if the parent is gone, nobody asks */
+        (void)!write(l->ready_fd, text, strlen(text));
         (void)close(l->ready_fd);
         l->ready_fd = -1;
     } else if (failure != NULL && strcmp(l->conf->log_file, "stderr") != 0) {
-        fprintf(stderr, "noexd: %s\n", failure);
+        complain(failure);
     }
 }

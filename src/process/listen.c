@@ -23,20 +23,41 @@
 
 enum { LISTEN_BACKLOG = 512 };
 
-/* The inode of the socket that listens on the port, from /proc/net/tcp or tcp6; 0 = none. State 0A is LISTEN. */
+/* An address as /proc/net writes it: its 32-bit words as this machine reads them. */
+static void
+proc_address(const struct sockaddr *at, char out[static 33])
+{
+    uint32_t words[4] = { 0 };
+    size_t n = at->sa_family == AF_INET6 ? 4 : 1;
+    if (n == 4)
+        memcpy(words, &((const struct sockaddr_in6 *)(const void *)at)->sin6_addr, sizeof words);
+    else
+        memcpy(words, &((const struct sockaddr_in *)(const void *)at)->sin_addr, sizeof words[0]);
+    for (size_t i = 0; i < n; i++)
+        snprintf(out + 8 * i, 9, "%08X", words[i]);
+}
+
+static bool
+is_wildcard(const char *address)
+{
+    return strspn(address, "0") == strlen(address);
+}
+
+/* The inode of the socket that is in the way of this address: it listens on the port, on the same address or where one of the two is a wildcard. 0 = none.
+ * State 0A is LISTEN. A wildcard of IPv6 may hold the port of IPv4 too. */
 static unsigned long
-inode_of_port(const char *table, uint16_t port)
+inode_of(const char *table, const char *address, uint16_t port)
 {
     FILE *f = fopen(table, "re");
     if (f == NULL)
         return 0;
-    char line[512];
+    char line[512], local[33];
     unsigned long found = 0;
     while (found == 0 && fgets(line, sizeof line, f) != NULL) {
-        unsigned local = 0, state = 0;
+        unsigned its_port = 0, state = 0;
         unsigned long inode = 0;
-        if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %*d %*d %lu", &local, &state, &inode) == 3 &&
-            local == port && state == 0x0A)
+        if (sscanf(line, " %*d: %32[0-9A-F]:%x %*[0-9A-F]:%*x %x %*x:%*x %*x:%*x %*x %*d %*d %lu", local, &its_port, &state, &inode) == 4 &&
+            its_port == port && state == 0x0A && (strcmp(local, address) == 0 || is_wildcard(local) || is_wildcard(address)))
             found = inode;
     }
     (void)fclose(f);
@@ -66,12 +87,14 @@ process_has_socket(const char *pid, unsigned long inode)
 
 /* " (held by process 123, epmd)" or "". */
 static void
-port_holder(uint16_t port, char *out, size_t size)
+port_holder(const struct sockaddr *at, uint16_t port, char *out, size_t size)
 {
+    char address[33];
     out[0] = '\0';
-    unsigned long inode = inode_of_port("/proc/net/tcp", port);
+    proc_address(at, address);
+    unsigned long inode = inode_of(at->sa_family == AF_INET6 ? "/proc/net/tcp6" : "/proc/net/tcp", address, port);
     if (inode == 0)
-        inode = inode_of_port("/proc/net/tcp6", port);
+        inode = inode_of(at->sa_family == AF_INET6 ? "/proc/net/tcp" : "/proc/net/tcp6", address, port);
     DIR *proc = inode != 0 ? opendir("/proc") : NULL;
     for (struct dirent *e = proc ? readdir(proc) : NULL; e != NULL; e = readdir(proc)) {
         if (!isdigit((unsigned char)e->d_name[0]) || !process_has_socket(e->d_name, inode))
@@ -91,35 +114,40 @@ port_holder(uint16_t port, char *out, size_t size)
         (void)closedir(proc);
 }
 
+static int
+bind_and_listen(const struct addrinfo *at, int *fd)
+{
+    int f = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+    if (f < 0)
+        return errno;
+    if (setsockopt(f, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
+        (at->ai_family == AF_INET6 && setsockopt(f, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one) != 0) ||
+        bind(f, at->ai_addr, at->ai_addrlen) != 0 || listen(f, LISTEN_BACKLOG) != 0) {
+        int e = errno;
+        (void)close(f);
+        return e;
+    }
+    *fd = f;
+    return 0;
+}
+
 int
 listen_tcp(const char *host, uint16_t port, int *fd, struct base_error *why)
 {
-    char service[8], where[300];
+    char service[8], where[300], holder[128] = "";
     snprintf(service, sizeof service, "%u", (unsigned)port);
     snprintf(where, sizeof where, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, (unsigned)port);
     struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV }, *list = NULL;
     int r = getaddrinfo(host, service, &hints, &list);
     if (r != 0)
         return base_error_set(why, NX_EINVAL, where, "listen %s: the host does not resolve: %s", where, gai_strerror(r));
-    int f = socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int one = 1, e = 0;
-    if (f < 0 || setsockopt(f, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
-        (list->ai_family == AF_INET6 && setsockopt(f, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one) != 0) ||
-        bind(f, list->ai_addr, list->ai_addrlen) != 0 || listen(f, LISTEN_BACKLOG) != 0)
-        e = errno;
+    int e = bind_and_listen(list, fd);
+    if (e == EADDRINUSE)
+        port_holder(list->ai_addr, port, holder, sizeof holder);
     freeaddrinfo(list);
-    if (e == 0) {
-        *fd = f;
-        return 0;
-    }
-    if (f >= 0)
-        (void)close(f);
-    if (e == EADDRINUSE) {
-        char holder[128];
-        port_holder(port, holder, sizeof holder);
+    if (e == EADDRINUSE)
         return base_error_set(why, NX_ESYS, where, "listen %s: the port is in use%s; choose another port in node { listen } or end that process", where, holder);
-    }
-    return base_error_sys(why, e, "listen", where);
+    return e == 0 ? 0 : base_error_sys(why, e, "listen", where);
 }
 
 int
@@ -142,8 +170,12 @@ listen_unix(const char *path, uint32_t mode, int *fd, struct base_error *why)
         (void)unlink(path);
     }
     mode_t old = umask((mode_t)(0777 & ~mode));      /* never wider than asked for, not even for a moment */
-    int e = bind(f, (struct sockaddr *)&addr, sizeof addr) != 0 || listen(f, LISTEN_BACKLOG) != 0 ? errno : 0;
+    int e = bind(f, (struct sockaddr *)&addr, sizeof addr) != 0 ? errno : 0;
     (void)umask(old);
+    if (e == 0 && listen(f, LISTEN_BACKLOG) != 0) {
+        e = errno;
+        (void)unlink(path);
+    }
     if (e != 0) {
         (void)close(f);
         return base_error_sys(why, e, "listen on control socket", path);

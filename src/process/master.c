@@ -11,7 +11,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -19,15 +18,15 @@
 #include "process/children.h"
 #include "process/launch.h"
 #include "process/process.h"
+#include "process/signals.h"
 
-enum { IMMEDIATE_MS = 2000, START_LIMIT_S = 30 };
+enum { IMMEDIATE_MS = 2000, LINK_MS = 1000, KILLED_MS = 1000, START_LIMIT_S = 30 };
 
 enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_STOP_GATE, PHASE_STOP_WORKERS, PHASE_STOP_LINK, PHASE_DONE };
 
 struct master {
     struct launch launch;
     struct children children;
-    int signal_fd;
     enum phase phase;
     bool drain;
     uint64_t stop_deadline_ns;
@@ -44,18 +43,58 @@ left_ms(const struct master *m, uint64_t now_ns)
 static void
 stop_begin(struct master *m, bool drain, const char *because)
 {
-    if (m->phase >= PHASE_STOP_GATE) {
-        log_warn("master: told to stop again: ending all processes now");
-        children_kill(&m->children, SIGKILL);
-        return;
-    }
+    uint64_t now = clock_now_ns();
     int64_t limit_ms = drain ? m->launch.conf->shutdown_ms : IMMEDIATE_MS;
     log_info("master: stopping because=%s drain=%s limit_ms=%" PRId64, because, drain ? "yes" : "no", limit_ms);
-    m->children.is_stopping = true;
+    if (m->phase == PHASE_STARTING)
+        launch_tell_ready(&m->launch, "told to stop before it was ready");
+    if (limit_ms > 2 * LINK_MS)
+        limit_ms -= LINK_MS;                   /* so that the links have their time within the limit */
     m->drain = drain;
-    m->stop_deadline_ns = clock_deadline(clock_now_ns(), limit_ms);
+    m->stop_deadline_ns = clock_deadline(now, limit_ms);
     m->phase = PHASE_STOP_GATE;
+    children_stop_begin(&m->children);
     children_stop(&m->children, CHILD_GATE, drain, limit_ms);
+}
+
+/* Told again while it stops: less patience each time, never more. */
+static void
+stop_again(struct master *m, bool drain, const char *because)
+{
+    static const enum child_kind kinds[] = { [PHASE_STOP_GATE] = CHILD_GATE, [PHASE_STOP_WORKERS] = CHILD_WORKER, [PHASE_STOP_LINK] = CHILD_LINK };
+    uint64_t soon = clock_deadline(clock_now_ns(), IMMEDIATE_MS);
+    if (drain) {
+        log_info("master: stopping already because=%s", because);
+    } else if (m->drain) {
+        log_warn("master: told to stop while finishing what is queued: not waiting for it because=%s limit_ms=%d", because, IMMEDIATE_MS);
+        m->drain = false;
+        m->stop_deadline_ns = soon < m->stop_deadline_ns ? soon : m->stop_deadline_ns;
+        children_stop(&m->children, kinds[m->phase], false, IMMEDIATE_MS);
+    } else {
+        log_warn("master: told to stop again: ending all processes now because=%s", because);
+        children_kill_all(&m->children);
+    }
+}
+
+static void
+stop(struct master *m, bool drain, const char *because)
+{
+    if (m->phase < PHASE_STOP_GATE)
+        stop_begin(m, drain, because);
+    else if (m->phase < PHASE_DONE)
+        stop_again(m, drain, because);
+}
+
+/* Nobody waits longer: those whose turn it is are killed. The link worker has its turn all the same, to say goodbye. */
+static void
+stop_late(struct master *m, uint64_t now_ns)
+{
+    log_error("master: shutdown limit reached: ending %s", m->phase == PHASE_STOP_LINK ? "the link worker" : "gate and workers");
+    if (m->phase == PHASE_STOP_LINK)
+        children_kill_all(&m->children);
+    children_kill(&m->children, CHILD_GATE);
+    children_kill(&m->children, CHILD_WORKER);
+    m->stop_deadline_ns = clock_deadline(now_ns, KILLED_MS);
 }
 
 /* Outside callers first, then the servers, while the link worker still takes their names away; the links last, with a word of goodbye. */
@@ -68,42 +107,39 @@ stop_go_on(struct master *m, uint64_t now_ns)
     }
     if (m->phase == PHASE_STOP_WORKERS && children_alive_of(&m->children, CHILD_WORKER) == 0) {
         m->phase = PHASE_STOP_LINK;
-        children_stop(&m->children, CHILD_LINK, m->drain, left_ms(m, now_ns) < 1000 ? 1000 : left_ms(m, now_ns));
-        m->stop_deadline_ns = m->stop_deadline_ns < now_ns + CLOCK_NS_PER_S ? now_ns + CLOCK_NS_PER_S : m->stop_deadline_ns;
+        m->stop_deadline_ns = clock_deadline(now_ns, LINK_MS);
+        children_stop(&m->children, CHILD_LINK, m->drain, LINK_MS);
     }
     if (m->phase >= PHASE_STOP_GATE && children_alive(&m->children) == 0)
         m->phase = PHASE_DONE;
-    if (m->phase >= PHASE_STOP_GATE && m->phase < PHASE_DONE && now_ns >= m->stop_deadline_ns) {
-        log_error("master: shutdown limit reached: ending %zu processes", children_alive(&m->children));
-        children_kill(&m->children, SIGKILL);
-        m->stop_deadline_ns = now_ns + CLOCK_NS_PER_S;
+    else if (m->phase >= PHASE_STOP_GATE && now_ns >= m->stop_deadline_ns)
+        stop_late(m, now_ns);
+}
+
+static void
+reopen_log(struct master *m)
+{
+    struct base_error why = { 0 };
+    if (log_reopen(&why) != 0) {
+        log_error("master: log not reopened: %s", why.text);
+        return;
     }
+    children_tell_log(&m->children, log_fd());
+    log_info("master: log reopened");
 }
 
 static void
 take_signals(struct master *m)
 {
-    struct signalfd_siginfo info;
-    while (read(m->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        struct base_error why = { 0 };
-        switch (info.ssi_signo) {
-        case SIGTERM: stop_begin(m, false, "SIGTERM"); break;
-        case SIGINT:  stop_begin(m, false, "SIGINT"); break;
-        case SIGQUIT: stop_begin(m, true, "SIGQUIT"); break;
-        case SIGHUP:
-            log_warn("master: SIGHUP: this version takes a new configuration at a restart only");
-            break;
-        case SIGUSR1:
-            if (log_reopen(&why) != 0) {
-                log_error("master: log not reopened: %s", why.text);
-            } else {
-                children_tell_log(&m->children, log_fd());
-                log_info("master: log reopened");
-            }
-            break;
+    for (int number; (number = signals_take(m->launch.signal_fd)) != 0;)
+        switch (number) {
+        case SIGTERM: stop(m, false, "SIGTERM"); break;
+        case SIGINT:  stop(m, false, "SIGINT"); break;
+        case SIGQUIT: stop(m, true, "SIGQUIT"); break;
+        case SIGUSR1: reopen_log(m); break;
+        case SIGHUP:  log_warn("master: SIGHUP: this version takes a new configuration at a restart only"); break;
         default: break;
         }
-    }
 }
 
 static int
@@ -127,10 +163,11 @@ watch_start(struct master *m, uint64_t now_ns, const struct base_error *failed)
         log_info("master: serving node=%s workers=%" PRIu32 " pid=%d", m->launch.conf->node.text, m->launch.conf->workers, (int)getpid());
         launch_tell_ready(&m->launch, NULL);
     } else if (failed->code != 0 || now_ns - m->started_ns > START_LIMIT_S * CLOCK_NS_PER_S) {
-        const char *text = failed->code != 0 ? failed->text : "the processes did not become ready within 30 s";
-        launch_tell_ready(&m->launch, text);
+        char late[64];
+        snprintf(late, sizeof late, "the processes did not become ready within %d s", START_LIMIT_S);
+        launch_tell_ready(&m->launch, failed->code != 0 ? failed->text : late);
         m->status = 1;
-        stop_begin(m, false, "failed-start");
+        stop(m, false, "failed-start");
     }
 }
 
@@ -141,12 +178,12 @@ run(struct master *m)
     while (m->phase != PHASE_DONE) {
         uint64_t now = clock_now_ns();
         uint64_t respawn = children_tick(&m->children, now);
-        fds[0] = (struct pollfd){ .fd = m->signal_fd, .events = POLLIN };
+        fds[0] = (struct pollfd){ .fd = m->launch.signal_fd, .events = POLLIN };
         size_t count = children_poll_fill(&m->children, fds + 1);
         int n = poll(fds, 1 + count, poll_timeout(m, now, respawn));
-        if (n < 0 && errno != EINTR) {
+        if (n < 0 && errno != EINTR && errno != ENOMEM && errno != EAGAIN) {      /* the kernel is short of memory: the next turn may do */
             log_error("master: poll: %s", strerror(errno));
-            children_kill(&m->children, SIGKILL);
+            children_kill_all(&m->children);
             m->status = 1;
             return;
         }
@@ -166,49 +203,49 @@ run(struct master *m)
     }
 }
 
-static int
-signals_open(struct master *m, struct base_error *why)
+/* Some may have been forked: they end, and are waited for. */
+static void
+give_up(struct master *m)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    static const int taken[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD };
-    for (size_t i = 0; i < BASE_COUNT(taken); i++)
-        sigaddset(&set, taken[i]);
-    sigprocmask(SIG_SETMASK, &set, NULL);
-    (void)signal(SIGPIPE, SIG_IGN);
-    m->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return m->signal_fd < 0 ? base_error_sys(why, errno, "signalfd", "for the master") : 0;
+    children_stop_begin(&m->children);
+    children_kill_all(&m->children);
+    m->phase = PHASE_STOP_LINK;
+    m->stop_deadline_ns = clock_deadline(clock_now_ns(), KILLED_MS);
+}
+
+static int
+serve(struct master *m, const char *version, struct base_error *why)
+{
+    struct launch *l = &m->launch;
+    m->started_ns = clock_now_ns();
+    m->next_watch_ns = m->started_ns + WATCHDOG_MS * CLOCK_NS_PER_MS;
+    struct inherit base = { .conf = l->conf, .shm = l->shm, .staging = l->staging, .version = version, .incarnation = l->incarnation, .started_ns = m->started_ns,
+                            .master = getpid(), .listen_fd = -1, .channel_fd = -1, .cpu = -1 };
+    children_init(&m->children, &base, l->secrets, l->link_listen_fd, l->gate_listen_fd);
+    l->link_listen_fd = l->gate_listen_fd = -1;              /* the children's set owns them now */
+    int err = children_start_all(&m->children, why);
+    if (err != 0)
+        give_up(m);
+    run(m);
+    children_fini(&m->children);
+    return err;
 }
 
 int
-process_serve(struct conf *conf)
+process_serve(const struct conf *conf, const char *version)
 {
     struct master m = { .phase = PHASE_STARTING };
     struct base_error why = { 0 };
     log_set_process("master");
     int err = launch_open(conf, &m.launch, &why);
-    if (err == 0)
-        err = signals_open(&m, &why);
     if (err == 0) {
         process_title_set("master");
-        m.started_ns = clock_now_ns();
-        m.next_watch_ns = m.started_ns + WATCHDOG_MS * CLOCK_NS_PER_MS;
-        struct inherit base = { .conf = conf, .shm = m.launch.shm, .staging = m.launch.staging, .incarnation = m.launch.incarnation, .started_ns = m.started_ns,
-                                .master = getpid(), .listen_fd = -1, .channel_fd = -1, .cpu = -1 };
-        children_init(&m.children, &base, m.launch.secrets, m.launch.link_listen_fd, m.launch.gate_listen_fd);
-        m.launch.link_listen_fd = m.launch.gate_listen_fd = -1;      /* the children's set owns them now */
-        err = children_start_all(&m.children, &why);
-        if (err != 0) {
-            children_kill(&m.children, SIGKILL);
-            m.children.is_stopping = true;
-            m.phase = PHASE_STOP_GATE;
-            m.stop_deadline_ns = clock_now_ns() + CLOCK_NS_PER_S;
-        }
-        run(&m);
-        children_fini(&m.children);
-        (void)close(m.signal_fd);
+        err = serve(&m, version, &why);
     }
-    if (err != 0) {
+    if (err == NX_ECANCELED) {                               /* told to end before it was ready: that is no failure of ours */
+        log_info("master: stopped: %s", why.text);
+        launch_tell_ready(&m.launch, why.text);
+    } else if (err != 0) {
         log_error("master: not started: %s", why.text);
         launch_tell_ready(&m.launch, why.text);
         m.status = 1;

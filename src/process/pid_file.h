@@ -8,7 +8,8 @@
 
 #include "base/error.h"
 
-/* Open, lock and write the pid file; *fd stays open for the life of the master. NX_ECONFLICT when another process holds the lock (its pid in the text). */
+/* Open, lock and write the pid file; *fd stays open for the life of the master. NX_ECONFLICT when another process holds the lock (its pid in the
+ * text). The lock is of POSIX's kind: closing any descriptor of this file gives it up, so nobody else in this process opens it. */
 int pid_file_open(const char *path, int *fd, struct base_error *why);
 void pid_file_remove(const char *path, int fd);
 /* Who holds the lock? NX_ENOSERVER: nobody. */

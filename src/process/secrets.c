@@ -38,6 +38,9 @@ read_one(const struct conf_secret *c, struct cluster_secret *out, struct base_er
         err = base_error_set(why, NX_EINVAL, c->file, "secret \"%s\": %s is not a regular file", c->label, c->file);
     else if ((st.st_mode & 0077) != 0)
         err = base_error_set(why, NX_EINVAL, c->file, "secret \"%s\": %s has mode %04o: others may read it; chmod 600 it", c->label, c->file, st.st_mode & 07777);
+    else if ((uint64_t)st.st_size > sizeof out->key)
+        err = base_error_set(why, NX_EINVAL, c->file, "secret \"%s\": %s holds %lld bytes; at most %zu are used", c->label, c->file, (long long)st.st_size,
+                             sizeof out->key);
     else if ((got = read(fd, out->key, sizeof out->key)) < 0)
         err = base_error_sys(why, errno, "read secret", c->file);
     (void)close(fd);
@@ -121,6 +124,24 @@ secrets_read(int fd, struct cluster_secret out[static CLUSTER_SECRETS_MAX], size
     return err;
 }
 
+/* All of it, or nothing: a file that was begun is removed again. */
+static int
+keygen_write(const char *file, const char *text, size_t len)
+{
+    int fd = file != NULL ? open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600) : STDOUT_FILENO;
+    if (fd < 0)
+        return errno;
+    ssize_t n = write(fd, text, len);
+    int e = n == (ssize_t)len ? 0 : n < 0 ? errno : ENOSPC;
+    if (file == NULL)
+        return e;
+    if (close(fd) != 0 && e == 0)
+        e = errno;
+    if (e != 0)
+        (void)unlink(file);
+    return e;
+}
+
 int
 process_keygen(const char *file)
 {
@@ -133,14 +154,10 @@ process_keygen(const char *file)
     for (size_t i = 0; i < sizeof key; i++)
         snprintf(text + 2 * i, 3, "%02x", key[i]);
     text[2 * sizeof key] = '\n';
-    size_t len = 2 * sizeof key + 1;
-    int fd = file != NULL ? open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600) : STDOUT_FILENO;
-    int status = 0;
-    if (fd < 0 || write(fd, text, len) != (ssize_t)len || (file != NULL && (fchmod(fd, 0600) != 0 || close(fd) != 0))) {
-        fprintf(stderr, "noexd: keygen: %s: %s\n", file != NULL ? file : "standard output", strerror(errno));
-        status = 1;
-    }
+    int e = keygen_write(file, text, 2 * sizeof key + 1);
+    if (e != 0)
+        fprintf(stderr, "noexd: keygen: %s: %s\n", file != NULL ? file : "standard output", strerror(e));
     OPENSSL_cleanse(key, sizeof key);
     OPENSSL_cleanse(text, sizeof text);
-    return status;
+    return e == 0 ? 0 : 1;
 }
