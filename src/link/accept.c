@@ -40,15 +40,15 @@ accept_one(struct link_worker *l, int fd, const struct sockaddr_storage *from)
     unsigned user_timeout = (unsigned)l->conf->heartbeat_ms * (l->conf->heartbeat_misses + 1);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout, sizeof user_timeout);
-    struct conn *c = conn_new(l, fd, false, source);
+    struct conn *c = connection_new(l, fd, false, source);
     if (c == NULL)
         return;
     if (cluster_accepted(l->cluster, link_time(l), c->id, source) != 0) {
-        conn_free(c);                        /* cluster/ does not know it, and has counted it */
+        connection_free(c);                        /* cluster/ does not know it, and has counted it */
         return;
     }
-    if (conn_watch(c) != 0)
-        conn_fail(c, NODES_CONNECTION_CLOSED);
+    if (connection_watch(c) != 0)
+        connection_fail(c, NODES_CONNECTION_CLOSED);
 }
 
 /* Out of descriptors: take one connection with the reserve and drop it, so that the peer learns at once, then rest. */

@@ -27,7 +27,7 @@ static void on_timer(void *arg);
 /* ---------------------------------------------------------------- life */
 
 struct conn *
-conn_new(struct link_worker *l, int fd, bool is_dialled, const char *peer)
+connection_new(struct link_worker *l, int fd, bool is_dialled, const char *peer)
 {
     struct conn *c = calloc(1, sizeof *c);
     if (c == NULL || table_put(l->by_id, l->next_id, c) != 0) {
@@ -72,7 +72,7 @@ tell_figures(struct conn *c)
 }
 
 void
-conn_free(struct conn *c)
+connection_free(struct conn *c)
 {
     struct link_worker *l = c->l;
     tell_figures(c);
@@ -88,7 +88,7 @@ conn_free(struct conn *c)
         event_free(c->write_event);
     if (c->fd >= 0)
         (void)close(c->fd);
-    conn_drop_waiting(c);
+    connection_drop_waiting(c);
     frame_sealer_free(&c->sealer);
     frame_opener_free(&c->opener);
     pieces_joiner_free(&c->joiner);
@@ -98,14 +98,14 @@ conn_free(struct conn *c)
 }
 
 struct conn *
-conn_find(struct link_worker *l, uint64_t id)
+connection_find(struct link_worker *l, uint64_t id)
 {
     struct conn *c = table_get(l->by_id, id);
     return c != NULL && c->state != CONN_DEAD ? c : NULL;
 }
 
 void
-conn_fail(struct conn *c, enum nodes_reason reason)
+connection_fail(struct conn *c, enum nodes_reason reason)
 {
     if (c->state == CONN_DEAD)
         return;
@@ -120,12 +120,12 @@ conn_fail(struct conn *c, enum nodes_reason reason)
 }
 
 void
-conn_protocol_error(struct conn *c, const char *text)
+connection_protocol_error(struct conn *c, const char *text)
 {
     if (log_gate_pass(&c->l->close_gate, LINK_LOGS_PER_S))
         log_warn("link: closing peer=%s because=\"%s\"", c->peer, text);
     stats_add(c->l->stats, bad_messages, 1);
-    conn_fail(c, NODES_CONNECTION_CLOSED);
+    connection_fail(c, NODES_CONNECTION_CLOSED);
 }
 
 /* A connection without its timer could stay for ever. */
@@ -133,7 +133,7 @@ static void
 set_timer(struct conn *c, uint64_t ms)
 {
     if (loop_timer_set(c->l->loop, &c->timer, loop_now_ns(c->l->loop) + ms * CLOCK_NS_PER_MS) != 0)
-        conn_fail(c, NODES_CONNECTION_CLOSED);
+        connection_fail(c, NODES_CONNECTION_CLOSED);
 }
 
 /* ---------------------------------------------------------------- reading */
@@ -162,15 +162,15 @@ take_frame(struct conn *c, const struct frame_view *v)
             if (e.kind >= KIND_SKIP_BEGIN)
                 l->skipped++;
             else if (forward_from_peer(c, &e, body) != 0)
-                conn_protocol_error(c, "a message that a peer may not send, or not yet");
+                connection_protocol_error(c, "a message that a peer may not send, or not yet");
         }
     } else if (v->type == FRAME_PING) {
         if (may_pong(c))
-            (void)conn_put_control(c, FRAME_PONG, v->payload, v->len);
+            (void)connection_put_control(c, FRAME_PONG, v->payload, v->len);
     } else if (v->type == FRAME_CLOSE) {
         uint8_t reason = v->payload[0];
         cluster_close_frame(l->cluster, link_time(l), c->id, reason);
-        conn_fail(c, reason == FRAME_CLOSE_SHUTDOWN ? NODES_GRACEFUL_SHUTDOWN : NODES_CONNECTION_CLOSED);
+        connection_fail(c, reason == FRAME_CLOSE_SHUTDOWN ? NODES_GRACEFUL_SHUTDOWN : NODES_CONNECTION_CLOSED);
     }
 }
 
@@ -183,7 +183,7 @@ read_frames(struct conn *c)
         struct base_error why = { 0 };
         int got = frame_open(c->opener, buf_data(&c->in), buf_len(&c->in), &v, &why);
         if (got < 0) {
-            conn_protocol_error(c, why.text);
+            connection_protocol_error(c, why.text);
             return;
         }
         if (got == 0)
@@ -219,7 +219,7 @@ drop_bytes(struct conn *c)
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (n <= 0) {
-            conn_fail(c, c->close_reason);
+            connection_fail(c, c->close_reason);
             return;
         }
     }
@@ -236,14 +236,14 @@ on_readable(evutil_socket_t fd, short what, void *arg)
         uint8_t *room;
         size_t want = c->state == CONN_HANDSHAKE ? HS_MAX : LINK_READ;
         if (buf_reserve(&c->in, want, &room) != 0) {
-            conn_protocol_error(c, "out of memory for its bytes");
+            connection_protocol_error(c, "out of memory for its bytes");
             return;
         }
         ssize_t n = recv(fd, room, want, 0);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (n <= 0) {
-            conn_fail(c, NODES_CONNECTION_CLOSED);
+            connection_fail(c, NODES_CONNECTION_CLOSED);
             return;
         }
         buf_commit(&c->in, (size_t)n);
@@ -261,7 +261,7 @@ on_writable(evutil_socket_t fd, short what, void *arg)
     struct conn *c = arg;
     (void)fd, (void)what;
     if (c->state != CONN_CONNECTING) {
-        conn_flush(c);
+        connection_flush(c);
         return;
     }
     int err = 0;
@@ -276,14 +276,14 @@ on_writable(evutil_socket_t fd, short what, void *arg)
     loop_timer_cancel(c->l->loop, &c->timer);        /* from here on the handshake's own limit, in cluster/ */
     c->state = CONN_HANDSHAKE;
     if (event_add(c->read_event, NULL) != 0) {
-        conn_fail(c, NODES_CONNECTION_REFUSED);
+        connection_fail(c, NODES_CONNECTION_REFUSED);
         return;
     }
     cluster_connected(c->l->cluster, link_time(c->l), c->id);
 }
 
 int
-conn_watch(struct conn *c)
+connection_watch(struct conn *c)
 {
     struct event_base *base = loop_borrow_base(c->l->loop);
     c->read_event = event_new(base, c->fd, EV_READ | EV_PERSIST, on_readable, c);
@@ -298,14 +298,14 @@ conn_watch(struct conn *c)
 }
 
 void
-conn_start_frames(struct conn *c, const uint8_t *send_key, const uint8_t *recv_key)
+connection_start_frames(struct conn *c, const uint8_t *send_key, const uint8_t *recv_key)
 {
     if (c->state != CONN_HANDSHAKE)
         return;
     if (frame_sealer_new(send_key, &c->sealer) != 0 || frame_opener_new(recv_key, &c->opener) != 0 ||
         pieces_joiner_new(c->l->conf->max_body, &c->joiner) != 0) {
         log_error("link: out of memory for a link peer=%s", c->peer);
-        conn_fail(c, NODES_CONNECTION_CLOSED);
+        connection_fail(c, NODES_CONNECTION_CLOSED);
         return;
     }
     c->state = CONN_FRAMES;
@@ -321,7 +321,7 @@ renew_key(struct conn *c, uint64_t now)
     if (now - c->key_since_ns < LINK_KEY_S * CLOCK_NS_PER_S && frame_sealed_bytes(c->sealer) < LINK_KEY_BYTES)
         return;
     c->key_since_ns = now;
-    (void)conn_put_control(c, FRAME_KEY_UPDATE, NULL, 0);
+    (void)connection_put_control(c, FRAME_KEY_UPDATE, NULL, 0);
 }
 
 /* Each second. Progress is what the peer's kernel has acknowledged; without anything of ours waiting there is none to be made. */
@@ -333,18 +333,18 @@ watch(struct conn *c)
     if (ioctl(c->fd, SIOCOUTQ, &unacked) != 0)
         unacked = 0;
     uint64_t acked = c->written_bytes - (uint64_t)unacked;
-    if (acked != c->acked_bytes || conn_queued(c) == 0) {
+    if (acked != c->acked_bytes || connection_queued(c) == 0) {
         c->acked_bytes = acked;
         c->progress_at_ns = now;
     }
     tell_figures(c);
     if (now - c->progress_at_ns > LINK_STALL_S * CLOCK_NS_PER_S) {
-        log_warn("link: closing peer=%s because=\"no progress for %d s\" queued=%zu", c->peer, LINK_STALL_S, conn_queued(c));
-        conn_fail(c, NODES_CONNECTION_CLOSED);
+        log_warn("link: closing peer=%s because=\"no progress for %d s\" queued=%zu", c->peer, LINK_STALL_S, connection_queued(c));
+        connection_fail(c, NODES_CONNECTION_CLOSED);
         return;
     }
     if (c->frame_since_ns != 0 && now - c->frame_since_ns > LINK_FRAME_S * CLOCK_NS_PER_S) {
-        conn_protocol_error(c, "a frame was not whole within 30 s");
+        connection_protocol_error(c, "a frame was not whole within 30 s");
         return;
     }
     renew_key(c, now);
@@ -362,7 +362,7 @@ closing_late(struct conn *c)
     if (c->close_reason == NODES_GRACEFUL_SHUTDOWN && !c->is_shut && has_progress && loop_now_ns(l->loop) < l->stop_deadline_ns)
         set_timer(c, LINK_CLOSE_MS);
     else
-        conn_fail(c, c->close_reason);
+        connection_fail(c, c->close_reason);
 }
 
 static void
@@ -370,7 +370,7 @@ on_timer(void *arg)
 {
     struct conn *c = arg;
     if (c->state == CONN_RESOLVING || c->state == CONN_CONNECTING)
-        conn_fail(c, NODES_CONNECTION_REFUSED);
+        connection_fail(c, NODES_CONNECTION_REFUSED);
     else if (c->state == CONN_CLOSING)
         closing_late(c);
     else if (c->state == CONN_FRAMES)
@@ -380,12 +380,12 @@ on_timer(void *arg)
 /* A silent refusal waits out its delay. A close frame goes behind what was accepted if the node stops (else that is dropped: the link is given up), and
  * then the peer's end is awaited, all of it for LINK_CLOSE_MS. */
 void
-conn_close(struct conn *c, int reason, uint32_t delay_ms)
+connection_close(struct conn *c, int reason, uint32_t delay_ms)
 {
     if (c->state == CONN_DEAD || c->state == CONN_CLOSING)
         return;
     if (c->state != CONN_FRAMES && c->state != CONN_HANDSHAKE) {
-        conn_fail(c, NODES_CONNECTION_CLOSED);
+        connection_fail(c, NODES_CONNECTION_CLOSED);
         return;
     }
     tell_figures(c);
@@ -395,7 +395,7 @@ conn_close(struct conn *c, int reason, uint32_t delay_ms)
     c->acked_bytes = c->written_bytes;
     c->is_delayed = delay_ms > 0;
     if (reason != FRAME_CLOSE_SHUTDOWN)
-        conn_drop_waiting(c);
+        connection_drop_waiting(c);
     if (c->close_frame == 0 && c->read_event != NULL)
         (void)event_del(c->read_event);
     set_timer(c, delay_ms > 0 ? delay_ms : LINK_CLOSE_MS);

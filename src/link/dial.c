@@ -38,7 +38,7 @@ connect_to(struct conn *c, const struct evutil_addrinfo *to)
         return NX_ESYS;
     }
     c->state = CONN_CONNECTING;
-    return conn_watch(c);
+    return connection_watch(c);
 }
 
 static void
@@ -66,7 +66,7 @@ dial_next(struct conn *c)
             return;
         leave_address(c);
     }
-    conn_fail(c, NODES_CONNECTION_REFUSED);
+    connection_fail(c, NODES_CONNECTION_REFUSED);
 }
 
 static void
@@ -94,7 +94,7 @@ resolve(struct conn *c, const char *host, const char *port, const struct evutil_
 {
     struct resolve *r = calloc(1, sizeof *r);
     if (r == NULL) {
-        conn_fail(c, NODES_CONNECTION_REFUSED);
+        connection_fail(c, NODES_CONNECTION_REFUSED);
         return;
     }
     r->conn = c;
@@ -107,12 +107,12 @@ resolve(struct conn *c, const char *host, const char *port, const struct evutil_
 uint64_t
 dial_start(struct link_worker *l, const struct node_id *to)
 {
-    struct conn *c = conn_new(l, -1, true, to->text);
+    struct conn *c = connection_new(l, -1, true, to->text);
     if (c == NULL)
         return 0;
     uint64_t id = c->id;
     if (loop_timer_set(l->loop, &c->timer, loop_now_ns(l->loop) + (uint64_t)l->conf->handshake_ms * CLOCK_NS_PER_MS) != 0) {
-        conn_free(c);
+        connection_free(c);
         return 0;
     }
     char port[8];

@@ -66,32 +66,32 @@ out_dial(void *arg, const struct node_id *to)
 static void
 out_send_bytes(void *arg, uint64_t conn, const uint8_t *bytes, size_t len)
 {
-    struct conn *c = conn_find(arg, conn);
+    struct conn *c = connection_find(arg, conn);
     if (c != NULL)
-        conn_put_raw(c, bytes, len);
+        connection_put_raw(c, bytes, len);
 }
 
 static void
 out_proved(void *arg, uint64_t conn, const uint8_t send_key[static FRAME_KEY], const uint8_t recv_key[static FRAME_KEY])
 {
-    struct conn *c = conn_find(arg, conn);
+    struct conn *c = connection_find(arg, conn);
     if (c != NULL)
-        conn_start_frames(c, send_key, recv_key);
+        connection_start_frames(c, send_key, recv_key);
 }
 
 static void
 out_close(void *arg, uint64_t conn, int reason, uint32_t delay_ms)
 {
-    struct conn *c = conn_find(arg, conn);
+    struct conn *c = connection_find(arg, conn);
     if (c != NULL)
-        conn_close(c, reason, delay_ms);
+        connection_close(c, reason, delay_ms);
 }
 
 static void
 out_up(void *arg, uint64_t conn, uint32_t node, uint32_t session, bool is_news)
 {
     struct link_worker *l = arg;
-    struct conn *c = conn_find(l, conn);
+    struct conn *c = connection_find(l, conn);
     nx_assert(node != 0 && node < l->nodes_max);
     struct conn *old = l->by_node[node];
     if (old != NULL && old != c)
@@ -121,10 +121,10 @@ out_down(void *arg, uint32_t node, uint32_t session, enum nodes_reason reason)
 static void
 out_send(void *arg, uint64_t conn, uint8_t kind, const void *body, size_t len)
 {
-    struct conn *c = conn_find(arg, conn);
+    struct conn *c = connection_find(arg, conn);
     struct envelope e = { .kind = kind, .slot = SLOT_LINK, .body_len = (uint32_t)len };
-    if (c != NULL && conn_put(c, SLOT_LINK, &e, body) == NX_ENOMEM)
-        conn_fail(c, NODES_CONNECTION_CLOSED);      /* a hole in the stream of changes would be worse than a new sync */
+    if (c != NULL && connection_put(c, SLOT_LINK, &e, body) == NX_ENOMEM)
+        connection_fail(c, NODES_CONNECTION_CLOSED);      /* a hole in the stream of changes would be worse than a new sync */
 }
 
 static void
@@ -171,7 +171,7 @@ report_dead(void *arg)
             continue;
         uint64_t id = c->id;
         enum nodes_reason reason = c->close_reason;
-        conn_free(c);
+        connection_free(c);
         cluster_closed(l->cluster, link_time(l), id, reason);
         it = l->conns.next;
     }
@@ -185,7 +185,7 @@ flush_all(void *arg)
     bool any_dead = false;
     list_each(it, &l->conns) {
         struct conn *c = list_item(it, struct conn, link);
-        conn_flush(c);
+        connection_flush(c);
         any_dead |= c->state == CONN_DEAD;
     }
     return any_dead;                 /* reported in the next turn, which does not wait */
@@ -317,7 +317,7 @@ link_free(struct link_worker **link)
     l->is_freeing = true;
     accept_stop(l);
     while (!list_is_empty(&l->conns))
-        conn_free(list_item(l->conns.next, struct conn, link));
+        connection_free(list_item(l->conns.next, struct conn, link));
     if (l->cluster != NULL) {
         loop_remove_hook(l->loop, &l->report_hook);
         loop_remove_hook(l->loop, &l->flush_hook);

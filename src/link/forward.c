@@ -29,7 +29,7 @@ forward_answer(struct link_worker *l, uint32_t node, uint32_t session, uint64_t 
     }
     struct conn *c = node < l->nodes_max ? l->by_node[node] : NULL;
     if (c != NULL && c->session == session)
-        (void)conn_put(c, SLOT_LINK, &e, body);
+        (void)connection_put(c, SLOT_LINK, &e, body);
 }
 
 static void
@@ -70,7 +70,7 @@ list_links(struct link_worker *l, uint64_t call_id)
         const struct conn *c = list_item(it, struct conn, link);
         value_packer_clear(&p);
         const char *id = c->node != 0 ? nodes_borrow_id(shm_nodes(l->shm), c->node) : NULL;
-        err = nx_pack(&p, "{s:s,s:s,s:b,s:u,s:u,s:u,s:u,s:u}", "node", id, "peer", c->peer, "dialled", (int)c->is_dialled, "queuedBytes", (uint64_t)conn_queued(c),
+        err = nx_pack(&p, "{s:s,s:s,s:b,s:u,s:u,s:u,s:u,s:u}", "node", id, "peer", c->peer, "dialled", (int)c->is_dialled, "queuedBytes", (uint64_t)connection_queued(c),
                       "messagesIn", c->messages_in, "messagesOut", c->messages_out, "bytesIn", c->bytes_in, "bytesOut", c->written_bytes);
         nx_value v = value_packer_value(&p);
         if (err == 0)
@@ -149,7 +149,7 @@ forward_from_pipe(void *arg, uint16_t from_slot, const struct envelope *e, const
         return;
     }
     out.remaining_ms = clock_left_ms(e->deadline_ns, now);
-    int err = conn_put(c, from_slot, &out, body);
+    int err = connection_put(c, from_slot, &out, body);
     if (err != 0)
         not_sent(l, e, err);
 }
@@ -197,7 +197,7 @@ answer_monitor(struct conn *c, const struct envelope *e, const uint8_t *body)
         return;
     struct envelope out = { .kind = KIND_MONITOR_EVENT, .slot = q.watcher.slot, .generation = q.watcher.generation, .serial = q.watcher.serial,
                             .body_len = (uint32_t)buf_len(&l->scratch) };
-    (void)conn_put(c, SLOT_LINK, &out, buf_data(&l->scratch));
+    (void)connection_put(c, SLOT_LINK, &out, buf_data(&l->scratch));
 }
 
 /* body: NULL if it was dropped. */

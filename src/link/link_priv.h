@@ -5,6 +5,7 @@
 #define NOEXD_LINK_LINK_PRIV_H
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/table.h"
@@ -115,24 +116,24 @@ link_slot_index(uint16_t slot)
 }
 
 /* connection.c */
-struct conn *conn_new(struct link_worker *l, int fd, bool is_dialled, const char *peer);      /* owns fd (may be -1); NULL: out of memory, fd closed */
-void conn_free(struct conn *c);
-struct conn *conn_find(struct link_worker *l, uint64_t id);
-int  conn_watch(struct conn *c);                                                               /* its fd is connected, or connecting */
-void conn_fail(struct conn *c, enum nodes_reason reason);                                      /* dead at the end of the turn */
-void conn_protocol_error(struct conn *c, const char *text);                                    /* the same, with a log line, counted */
-void conn_start_frames(struct conn *c, const uint8_t *send_key, const uint8_t *recv_key);
-void conn_close(struct conn *c, int reason, uint32_t delay_ms);
+struct conn *connection_new(struct link_worker *l, int fd, bool is_dialled, const char *peer);      /* owns fd (may be -1); NULL: out of memory, fd closed */
+void connection_free(struct conn *c);
+struct conn *connection_find(struct link_worker *l, uint64_t id);
+int  connection_watch(struct conn *c);                                                               /* its fd is connected, or connecting */
+void connection_fail(struct conn *c, enum nodes_reason reason);                                      /* dead at the end of the turn */
+void connection_protocol_error(struct conn *c, const char *text);                                    /* the same, with a log line, counted */
+void connection_start_frames(struct conn *c, const uint8_t *send_key, const uint8_t *recv_key);
+void connection_close(struct conn *c, int reason, uint32_t delay_ms);
 
 /* outbox.c */
-void conn_put_raw(struct conn *c, const uint8_t *bytes, size_t len);
+void connection_put_raw(struct conn *c, const uint8_t *bytes, size_t len);
 /* One message into the batch of this turn. from_slot names the stream. NX_EBUSY: over the soft bound (requests and casts only); NX_ENODE: it is closing;
  * NX_ETOOBIG; NX_EBADMSG: not one for a peer; NX_ENOMEM. */
-int  conn_put(struct conn *c, uint16_t from_slot, const struct envelope *e, const void *body);
-int  conn_put_control(struct conn *c, enum frame_type type, const uint8_t *payload, size_t len);     /* otherwise the connection has failed */
-void conn_flush(struct conn *c);
-size_t conn_queued(const struct conn *c);
-void conn_drop_waiting(struct conn *c);
+int  connection_put(struct conn *c, uint16_t from_slot, const struct envelope *e, const void *body);
+int  connection_put_control(struct conn *c, enum frame_type type, const uint8_t *payload, size_t len);     /* otherwise the connection has failed */
+void connection_flush(struct conn *c);
+size_t connection_queued(const struct conn *c);
+void connection_drop_waiting(struct conn *c);
 
 /* dial.c */
 uint64_t dial_start(struct link_worker *l, const struct node_id *to);

@@ -20,13 +20,13 @@
 #include "link/link_priv.h"
 
 size_t
-conn_queued(const struct conn *c)
+connection_queued(const struct conn *c)
 {
     return buf_len(&c->out) + c->waiting_bytes;
 }
 
 void
-conn_drop_waiting(struct conn *c)
+connection_drop_waiting(struct conn *c)
 {
     for (unsigned i = 0; i < LINK_SLOTS; i++)
         for (struct list *it = list_pop_front(&c->streams[i]); it != NULL; it = list_pop_front(&c->streams[i]))
@@ -60,18 +60,18 @@ batch_add(struct conn *c, const struct envelope *e, const uint8_t *prefix, const
 }
 
 void
-conn_put_raw(struct conn *c, const uint8_t *bytes, size_t len)
+connection_put_raw(struct conn *c, const uint8_t *bytes, size_t len)
 {
     if (c->state != CONN_HANDSHAKE || buf_put(&c->out, bytes, len) != 0)
-        conn_fail(c, NODES_CONNECTION_CLOSED);
+        connection_fail(c, NODES_CONNECTION_CLOSED);
 }
 
 int
-conn_put_control(struct conn *c, enum frame_type type, const uint8_t *payload, size_t len)
+connection_put_control(struct conn *c, enum frame_type type, const uint8_t *payload, size_t len)
 {
     int err = frame_put_control(c->sealer, &c->out, type, payload, len);
     if (err != 0)
-        conn_protocol_error(c, "no room for a frame without messages");
+        connection_protocol_error(c, "no room for a frame without messages");
     return err;
 }
 
@@ -112,7 +112,7 @@ pump_streams(struct conn *c)
         c->next_stream = (index + 1) % LINK_SLOTS;
         int err = pump_one(c, index, now);
         if (err != 0) {
-            conn_protocol_error(c, nx_strerror(err));
+            connection_protocol_error(c, nx_strerror(err));
             return;
         }
     }
@@ -137,7 +137,7 @@ put_waiting(struct conn *c, unsigned index, uint16_t from_slot, const struct env
 }
 
 int
-conn_put(struct conn *c, uint16_t from_slot, const struct envelope *e, const void *body)
+connection_put(struct conn *c, uint16_t from_slot, const struct envelope *e, const void *body)
 {
     bool is_own = from_slot == SLOT_LINK;
     if (c->state != CONN_FRAMES)
@@ -146,13 +146,13 @@ conn_put(struct conn *c, uint16_t from_slot, const struct envelope *e, const voi
         return NX_EBADMSG;                   /* before it waits: later it could only end the link */
     if (e->body_len > (is_own ? WIRE_PIECE_MAX : c->l->conf->max_body))
         return NX_ETOOBIG;
-    size_t queued = conn_queued(c);
+    size_t queued = connection_queued(c);
     bool is_new_work = envelope_is_request(e->kind) || e->kind == KIND_CAST;
     if (is_new_work && queued > LINK_SOFT)
         return NX_EBUSY;
     if (queued > LINK_HARD - 2 * FRAME_MAX - e->body_len) {
         log_warn("link: closing peer=%s because=\"more than %d MiB wait for it\"", c->peer, LINK_HARD >> 20);
-        conn_fail(c, NODES_CONNECTION_CLOSED);
+        connection_fail(c, NODES_CONNECTION_CLOSED);
         return NX_EBUSY;
     }
     unsigned index = link_slot_index(from_slot);
@@ -161,7 +161,7 @@ conn_put(struct conn *c, uint16_t from_slot, const struct envelope *e, const voi
     if (e->body_len > WIRE_PIECE_MAX || is_slow || !list_is_empty(&c->streams[index]))
         return put_waiting(c, index, from_slot, e, body);
     if (batch_add(c, e, NULL, body, e->body_len) != 0) {
-        conn_fail(c, NODES_CONNECTION_CLOSED);       /* out of memory, or of sequence numbers: a new link has both */
+        connection_fail(c, NODES_CONNECTION_CLOSED);       /* out of memory, or of sequence numbers: a new link has both */
         return NX_ENODE;
     }
     c->messages_out++;
@@ -176,7 +176,7 @@ want_write(struct conn *c, bool wanted)
     if (wanted == c->is_writing)
         return;
     if (wanted && event_add(c->write_event, NULL) != 0) {
-        conn_fail(c, NODES_CONNECTION_CLOSED);
+        connection_fail(c, NODES_CONNECTION_CLOSED);
         return;
     }
     if (!wanted)
@@ -195,13 +195,13 @@ prepare(struct conn *c)
     if (c->state == CONN_DEAD)
         return false;
     if (c->close_frame != 0 && c->waiting_bytes == 0) {
-        if (conn_put_control(c, FRAME_CLOSE, &c->close_frame, 1) != 0)
+        if (connection_put_control(c, FRAME_CLOSE, &c->close_frame, 1) != 0)
             return false;
         c->close_frame = 0;
         c->has_close_frame = true;
     }
     if (seal(c) != 0) {
-        conn_fail(c, NODES_CONNECTION_CLOSED);
+        connection_fail(c, NODES_CONNECTION_CLOSED);
         return false;
     }
     if (has_messages)
@@ -218,11 +218,11 @@ written(struct conn *c)
         return;
     c->is_shut = true;
     if (!c->has_close_frame || shutdown(c->fd, SHUT_WR) != 0)
-        conn_fail(c, c->close_reason);
+        connection_fail(c, c->close_reason);
 }
 
 void
-conn_flush(struct conn *c)
+connection_flush(struct conn *c)
 {
     if (c->state != CONN_HANDSHAKE && c->state != CONN_FRAMES && c->state != CONN_CLOSING)
         return;
@@ -235,7 +235,7 @@ conn_flush(struct conn *c)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno != EAGAIN) {
-            conn_fail(c, NODES_CONNECTION_CLOSED);
+            connection_fail(c, NODES_CONNECTION_CLOSED);
             return;
         }
         if (n > 0) {
