@@ -130,6 +130,7 @@ struct session {
 
 int  session_open(struct control *c, int fd);          /* owns fd, also on failure */
 void session_drop(struct session *s);                  /* now: its calls are canceled, its memory goes at the end of the turn */
+void session_break(struct session *s);                 /* dropped at the end of this turn: safe wherever a request of it runs */
 void session_finish(struct session *s);                /* what is queued goes out, then it is closed */
 void session_stop(struct session *s);                  /* no new requests; closed after the last answer */
 void session_request_done(struct session *s);

@@ -107,7 +107,7 @@ snapshot_nodes(struct session *s)
         if (pack_node_up(c, i, &p) == 0)
             session_put_event(s, buf_data(&p.bytes), buf_len(&p.bytes));
         else
-            s->is_broken = true;
+            session_break(s);
         value_packer_fini(&p);
     }
 }
@@ -156,7 +156,7 @@ put_ready(struct session *s, const char *event)
     if (nx_pack(&p, "{s:s}", "event", event) == 0)
         session_put_event(s, buf_data(&p.bytes), buf_len(&p.bytes));
     else
-        s->is_broken = true;
+        session_break(s);
     value_packer_fini(&p);
 }
 

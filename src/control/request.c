@@ -310,7 +310,7 @@ request_run(struct session *s, const struct rpc_message *m)
     }
     struct request *r = calloc(1, sizeof *r);
     if (r == NULL) {
-        s->is_broken = true;               /* the hook that writes answers would find no memory either */
+        session_break(s);                  /* an error to answer with would find no memory either */
         return;
     }
     *r = (struct request){ .session = s, .id = m->id, .is_notification = m->kind == RPC_NOTIFICATION, .worker = SLOT_ANY };

@@ -37,6 +37,13 @@ want_turn(struct session *s)
         list_push_back(&s->control->ready, &s->ready);
 }
 
+void
+session_break(struct session *s)
+{
+    s->is_broken = true;
+    want_turn(s);
+}
+
 static void
 set_reading(struct session *s, bool want)
 {
@@ -44,7 +51,7 @@ set_reading(struct session *s, bool want)
         return;
     int failed = want ? event_add(&s->read_event, NULL) : event_del(&s->read_event);
     if (failed != 0)
-        s->is_broken = true, want_turn(s);
+        session_break(s);
     s->is_reading = want;
 }
 
@@ -55,7 +62,7 @@ set_writing(struct session *s, bool want)
         return;
     int failed = want ? event_add(&s->write_event, NULL) : event_del(&s->write_event);
     if (failed != 0)
-        s->is_broken = true, want_turn(s);
+        session_break(s);
     s->is_writing = want;
 }
 
@@ -159,7 +166,7 @@ after_put(struct session *s, int err)
 {
     want_turn(s);
     if (err != 0) {
-        s->is_broken = true;
+        session_break(s);
         log_warn("control: client closed reason=\"%s\" queued=%zu",
                  err == NX_ETOOBIG ? "does not read its answers" : nx_strerror(err),
                  buf_len(&s->out));
