@@ -181,7 +181,7 @@ server_key(uint16_t slot, uint32_t generation, uint64_t serial, uint8_t out[stat
 }
 
 struct server *
-server_find(const struct cluster *c, uint16_t slot, uint32_t generation, uint64_t serial)
+claims_server(const struct cluster *c, uint16_t slot, uint32_t generation, uint64_t serial)
 {
     uint8_t key[SERVER_KEY];
     server_key(slot, generation, serial, key);
@@ -215,7 +215,7 @@ server_leave(struct cluster *c, struct claim *claim)
     uint8_t key[SERVER_KEY];
 
     list_remove(&claim->of_server);
-    struct server *server = server_find(c, claim->slot, claim->generation, claim->serial);
+    struct server *server = claims_server(c, claim->slot, claim->generation, claim->serial);
     nx_assert(server != NULL);
     if (!list_is_empty(&server->claims))
         return;

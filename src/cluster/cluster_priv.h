@@ -229,7 +229,7 @@ bool claim_is_dead(const struct cluster *c, const struct claim *claim);
 uint64_t claim_hash(const struct claim *claim, const char *text, size_t len);
 void claims_sweep(struct cluster *c, struct timer *t);
 void claims_sweep_peer(struct cluster *c, struct peer *p);
-struct server *server_find(const struct cluster *c, uint16_t slot, uint32_t generation, uint64_t serial);
+struct server *claims_server(const struct cluster *c, uint16_t slot, uint32_t generation, uint64_t serial);
 
 void event_name(struct cluster *c, int kind, const struct name *name, const struct claim *ref, const struct claim *other);
 void event_own(struct cluster *c, int kind, const struct name *name, const struct claim *own, const struct claim *ref);

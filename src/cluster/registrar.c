@@ -182,7 +182,7 @@ do_server_gone(struct cluster *c, uint16_t from_slot, const struct wire_ref *ref
     if (strcmp(ref->node, c->config.self.text) != 0 || ref->incarnation != c->config.incarnation || ref->slot != from_slot)
         return base_error_set(why, NX_EINVAL, NULL, "a worker speaks for its own servers only");
     struct server *server;
-    while ((server = server_find(c, ref->slot, ref->generation, ref->serial)) != NULL) {
+    while ((server = claims_server(c, ref->slot, ref->generation, ref->serial)) != NULL) {
         struct claim *claim = list_item(server->claims.next, struct claim, of_server);
         struct name *name = claim->name;
         claim_drop(c, claim);                /* the server goes with its last name */
