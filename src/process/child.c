@@ -113,7 +113,9 @@ leave_when_written(void *arg)
 void
 child_done(void *child)
 {
-    ((struct child *)child)->is_done = true;
+    struct child *c = child;
+    c->is_done = true;
+    (void)leave_when_written(c);      /* it may be said after the hooks of this turn, and no other turn need come */
 }
 
 static void
