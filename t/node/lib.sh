@@ -49,7 +49,7 @@ trap finish EXIT
 trap 'exit 1' INT TERM
 
 # A port that nobody listens on. Each test program has a range of its own.
-next_port=$((20000 + ($$ % 2000) * 20))
+next_port=$((10000 + ($$ % 1000) * 20))      # below the ports that the kernel hands out itself
 free_port() { while (exec 3<>"/dev/tcp/127.0.0.1/$next_port") 2>/dev/null; do next_port=$((next_port + 1)); done; REPLY=$next_port; next_port=$((next_port + 1)); }
 
 log_of() { echo "$work/$1/var/log/noexd/error.log"; }
