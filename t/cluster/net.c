@@ -437,6 +437,47 @@ out_random(void *arg, void *bytes, size_t len)
 
 static struct net the_net;
 
+/* Making shared memory forks; a life of a node in these tests may take less than that. So it is kept, with a copy of its first state. */
+enum { PIECES = 80 };
+static struct kept { struct shm *shm; uint32_t capacity; void *first[PIECES]; } kept[NET_NODES];
+
+static struct shm *
+take_shm(struct net *net, int node)
+{
+    struct kept *k = &kept[node];
+    struct shm_config config = { .workers = 4, .registry_capacity = net->capacity, .nodes_max = 16, .behaviors_max = 4 };
+    struct base_error why;
+    struct shm_piece piece;
+
+    bool is_kept = k->shm != NULL && k->capacity == net->capacity;
+    if (!is_kept) {
+        shm_destroy(&k->shm);
+        nx_assert(shm_create(&config, &k->shm, &why) == 0);
+        k->capacity = net->capacity;
+    }
+    for (unsigned i = 0; shm_piece_at(k->shm, i, &piece) != 0; i++) {
+        nx_assert(i < PIECES);
+        if (!is_kept) {
+            free(k->first[i]);
+            k->first[i] = malloc(piece.len);
+            nx_assert(k->first[i] != NULL);
+            memcpy(k->first[i], piece.at, piece.len);
+        } else
+            memcpy(piece.at, k->first[i], piece.len);
+    }
+    return k->shm;
+}
+
+__attribute__((destructor)) static void
+drop_kept(void)
+{
+    for (int node = 0; node < NET_NODES; node++) {
+        shm_destroy(&kept[node].shm);
+        for (int i = 0; i < PIECES; i++)
+            free(kept[node].first[i]);
+    }
+}
+
 struct net *
 net_new(unsigned count, uint64_t seed)
 {
@@ -451,6 +492,7 @@ net_new(unsigned count, uint64_t seed)
     net->wall_ms = UINT64_C(1700000000000);
     net->latency_us = 200;
     net->jitter_us = 300;
+    net->capacity = 256;
     for (unsigned i = 0; i < count; i++) {
         struct net_node *n = &net->nodes[i];
         char id[64];
@@ -531,11 +573,9 @@ void
 net_start(struct net *net, int node)
 {
     struct net_node *n = &net->nodes[node];
-    struct shm_config config = { .workers = 4, .registry_capacity = 256, .nodes_max = 32, .behaviors_max = 16 };
-    struct base_error why;
 
     nx_assert(!n->is_running);
-    nx_assert(shm_create(&config, &n->shm, &why) == 0);
+    n->shm = take_shm(net, node);
     n->config.incarnation = net_random(net) | 1;
     n->config.started_ns = net->now_ns;
     n->config.nodes = shm_nodes(n->shm);
@@ -561,7 +601,7 @@ end_node(struct net *net, int node, bool sends_fin)
     n->is_running = false;
     cluster_free(&n->cluster);
     drop_ends(net, node, sends_fin);
-    shm_destroy(&n->shm);
+    n->shm = NULL;
 }
 
 void

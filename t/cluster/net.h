@@ -61,7 +61,7 @@ struct net {
     bool is_refusing[NET_NODES];             /* dials to it are refused by its port */
     char alias[128]; int alias_node;         /* another address of a node */
     uint64_t now_ns, wall_ms, random, numbers, dials[NET_NODES], messages[NET_NODES];
-    uint32_t latency_us, jitter_us;
+    uint32_t latency_us, jitter_us, capacity;                                /* capacity: of a registry, in names */
     unsigned faults;
     char fault[256];
     int (*drop)(struct net *net, int from, int to, uint8_t kind);            /* 1 = lose this message (a fault of ours, for gaps) */
