@@ -1,24 +1,24 @@
 /*
  * pending.c - the table of pending calls of one process.
  *
- * Lives here: ids, the bounds, deadlines, the ways in which a call ends.
- * Never here: who asked, sending, what an answer says.
+ * Lives here: ids, the bounds, the one timer, the ways in which a call ends.
+ * Never here: who asked, sending, what an answer says; the order of deadlines (deadlines.c).
  * Runs in: workers and the gate.
  *
  * Ids are ours to choose, so the table needs no hashing and no probing: a call stands at its id modulo the size of the table, and an id
  * whose place is taken is skipped. The table is at most half full and ids run through it in a circle, so less than two places are looked
  * at for each call begun. Doubling never makes two calls meet; shrinking could, so that happens only when nothing is pending.
  *
- * Invariant: a call is in places[], in exactly one list (its group's, or the one that is being failed), and on the heap if it has a deadline.
+ * Invariant: a call is in places[], in exactly one list (its group's, or the one that is being failed), and in deadlines if it has one.
  * Ending takes it out of all of them before anybody is told: so it ends once, whatever the callback does.
  */
 #include "call/call.h"
+#include "call/call_priv.h"
 
 #include <stdlib.h>
 
 #include "base/base.h"
 #include "base/clock.h"
-#include "base/heap.h"
 #include "base/list.h"
 #include "base/random.h"
 
@@ -37,7 +37,7 @@ enum {
 struct group { struct list calls; size_t count; };
 
 struct pending {
-    struct heap_node deadline;
+    struct deadline deadline;
     struct list link;
     struct group *group;
     uint64_t id;
@@ -52,7 +52,7 @@ struct calls {
     size_t place_count, count;                    /* place_count is a power of two, count at most half of it */
     uint64_t slot_bits, counter;
     size_t max_pending, max_per_node;
-    struct heap deadlines;
+    struct deadlines deadlines;
     struct loop_timer timer;
     struct list spares;
     size_t spare_count;
@@ -83,7 +83,7 @@ calls_new(const struct calls_config *config, struct calls **out, struct base_err
     c->counter = start & COUNTER_MASK;
     c->max_pending = config->max_pending != 0 ? config->max_pending : DEFAULT_MAX_PENDING;
     c->max_per_node = config->max_per_node != 0 ? config->max_per_node : DEFAULT_MAX_PER_NODE;
-    heap_init(&c->deadlines);
+    deadlines_init(&c->deadlines);
     loop_timer_init(&c->timer, on_timer, c);
     list_init(&c->spares);
     for (unsigned i = 0; i < SLOT_GROUPS; i++)
@@ -114,7 +114,7 @@ calls_free(struct calls **c_ptr)
         free(c->nodes[i]);
     free(c->nodes);
     free(c->places);
-    heap_fini(&c->deadlines);
+    deadlines_fini(&c->deadlines);
     free(c);
 }
 
@@ -192,23 +192,23 @@ node_group(struct calls *c, uint32_t node, struct group **out)
 /* ---- deadlines: the timer stands at or before the earliest one; it is not moved when that call ends early, but fires for nothing then */
 
 static int
-watch_deadline(struct calls *c, struct pending *p, uint64_t deadline_ns)
+watch_deadline(struct calls *c, struct pending *p, uint64_t at_ns)
 {
-    int err = heap_push(&c->deadlines, &p->deadline, deadline_ns);
+    int err = deadlines_put(&c->deadlines, &p->deadline, at_ns);
     if (err != 0)
         return err;
-    if (heap_has(&c->timer.node) && c->timer.node.key <= deadline_ns)
+    if (heap_has(&c->timer.node) && c->timer.node.key <= at_ns)
         return 0;
-    err = loop_timer_set(c->loop, &c->timer, deadline_ns);
+    err = loop_timer_set(c->loop, &c->timer, at_ns);
     if (err != 0)
-        heap_remove(&c->deadlines, &p->deadline);
+        deadlines_remove(&c->deadlines, &p->deadline);
     return err;
 }
 
 /* ---- begin and end */
 
 int
-call_begin(struct calls *c, const struct call_target *target, uint64_t deadline_ns, call_end_fn *end, void *arg, uint64_t *call_id)
+call_begin(struct calls *c, const struct call_target *target, uint64_t at_ns, call_end_fn *end, void *arg, uint64_t *call_id)
 {
     if (c->count >= c->max_pending)
         return NX_EBUSY;
@@ -230,8 +230,8 @@ call_begin(struct calls *c, const struct call_target *target, uint64_t deadline_
     } else if ((p = malloc(sizeof *p)) == NULL) {
         return NX_ENOMEM;
     }
-    heap_node_init(&p->deadline);
-    if (deadline_ns != 0 && watch_deadline(c, p, deadline_ns) != 0) {
+    deadline_init(&p->deadline);
+    if (at_ns != 0 && watch_deadline(c, p, at_ns) != 0) {
         free(p);
         return NX_ENOMEM;
     }
@@ -256,7 +256,7 @@ forget(struct calls *c, struct pending *p)
     c->places[p->id & (c->place_count - 1)] = NULL;
     c->count--;
     p->group->count--;
-    heap_remove(&c->deadlines, &p->deadline);
+    deadlines_remove(&c->deadlines, &p->deadline);
     list_remove(&p->link);
     if (c->spare_count < SPARE_MAX) {
         list_push_front(&c->spares, &p->link);
@@ -308,20 +308,16 @@ on_timer(void *arg)
 {
     struct calls *c = arg;
     uint64_t now = loop_now_ns(c->loop);
-    struct heap_node *first;
+    struct deadline *first;
+    size_t left = c->count;
 
     /* It keeps its place on the loop's heap, whatever the callbacks set: moving a timer cannot fail, setting one can. */
     (void)loop_timer_set(c->loop, &c->timer, UINT64_MAX);
     /* A callback may begin calls whose deadline has passed as well: as many as there are now, then the loop has its turn. */
-    for (size_t left = c->deadlines.count; left > 0; left--) {
-        first = heap_peek(&c->deadlines);
-        if (first == NULL || first->key > now)
-            break;
+    while ((first = deadlines_first(&c->deadlines)) != NULL && deadline_ns(first) <= now && left-- > 0)
         end_call(c, base_container_of(first, struct pending, deadline), NX_ETIMEDOUT, NULL, NULL);
-    }
-    first = heap_peek(&c->deadlines);
     if (first != NULL)
-        (void)loop_timer_set(c->loop, &c->timer, first->key);
+        (void)loop_timer_set(c->loop, &c->timer, deadline_ns(first));
     else
         loop_timer_cancel(c->loop, &c->timer);
 }
