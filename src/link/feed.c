@@ -261,6 +261,7 @@ feed_start(struct link_worker *l, const struct link_config *config, struct base_
     loop_add_hook(l->loop, &l->report_hook);
     loop_add_hook(l->loop, &l->flush_hook);
     loop_add_hook(l->loop, &l->tick_hook);
+    (void)set_tick(l);               /* the first dials are due before there is a turn */
     return 0;
 }
 

@@ -20,7 +20,8 @@ raw_connect(struct node *to)
 {
     struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(to->conf.node.port) };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CU_ASSERT_FATAL(fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) == 0);       /* the backlog takes it */
+    int window = 65536;               /* and not what the kernel thinks best: tests that do not read want to know how much waits */
+    CU_ASSERT_FATAL(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof window) == 0 && connect(fd, (struct sockaddr *)&at, sizeof at) == 0);       /* the backlog takes it */
     CU_ASSERT_EQUAL_FATAL(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
     return fd;
 }

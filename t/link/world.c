@@ -125,7 +125,7 @@ node_begin(struct world *w, const char *name, const char *seed, void (*change)(s
     CU_ASSERT_EQUAL_FATAL(shm_create(&memory, &n->shm, NULL), 0);
     struct cluster_secret secret = { .id = WORLD_SECRET, .len = 32, .send = true };
     memset(secret.key, 's', secret.len);
-    struct link_config config = { .loop = w->loop, .shm = n->shm, .conf = &n->conf, .listen_fd = listen_fd, .incarnation = 1000 + w->count,
+    struct link_config config = { .loop = w->loop, .shm = n->shm, .conf = &n->conf, .listen_fd = listen_fd, .incarnation = clock_now_ns(),
                                   .started_ns = clock_now_ns(), .secrets = &secret, .secret_count = 1 };
     struct base_error why = { 0 };
     int err = link_new(&config, &n->link, &why);
@@ -184,6 +184,7 @@ void
 worlds_meet(struct world *w, struct node *a, struct node *b)
 {
     WAIT(w, node_is_up(a, b) && node_is_up(b, a));
+    CU_ASSERT_FATAL(node_way(a, b) != NULL && node_way(b, a) != NULL);
 }
 
 /* ---------------------------------------------------------------- processes */
