@@ -427,3 +427,30 @@ outside(nx_self *self)
     CU_ASSERT_STRING_EQUAL(nx_error(NULL)->text, "");
 }
 UNIT(call, functions_refuse_the_self_of_a_callback_that_is_over) { world_run(outside); }
+
+static int
+unpack_wrongly(nx_self *self, struct puppet *p, uint64_t arg, nx_packer *reply)
+{
+    int64_t i;
+    (void)p, (void)arg;
+    CU_ASSERT_EQUAL(nx_error(self)->code, 0);         /* none yet, in this callback */
+    CU_ASSERT_EQUAL(nx_unpack(nx_make(self, "{s:s}", "theirs", "x"), "{s:I}", "theirs", &i), NX_EINVAL);
+    return nx_pack(reply, "n");
+}
+
+static void
+last_failure(nx_self *self)
+{
+    int64_t i;
+    nx_ref ref = world_puppet(self, NULL);
+    nx_value v;
+    CU_ASSERT_EQUAL(nx_error(self)->code, 0);
+    CU_ASSERT_EQUAL(nx_unpack(nx_make(self, "{s:s}", "mine", "x"), "{s:I}", "mine", &i), NX_EINVAL);
+    CU_ASSERT_EQUAL(nx_call(self, ref, world_do(self, unpack_wrongly, 0), 1000, &v), 0);
+    CU_ASSERT_EQUAL(nx_error(self)->code, NX_EINVAL); /* ours, not that of the handler that ran while we waited */
+    CU_ASSERT_PTR_NOT_NULL(strstr(nx_error(self)->text, "mine"));
+    CU_ASSERT_EQUAL(nx_fail(self, 3, "because: %s", nx_error(self)->text), NX_EAPP);
+    CU_ASSERT_PTR_NOT_NULL(strstr(nx_error(self)->text, "because: "));
+    CU_ASSERT_PTR_NOT_NULL(strstr(nx_error(self)->text, "mine"));
+}
+UNIT(call, the_last_failure_is_the_callbacks_own) { world_run(last_failure); }

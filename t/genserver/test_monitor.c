@@ -87,6 +87,10 @@ bound(nx_self *self)
     CU_ASSERT_EQUAL(a.result, NX_EBUSY);
     CU_ASSERT_EQUAL(nx_stop(self, ref, NX_NORMAL, 5000), 0);                                /* the watcher's end removes them at the target, quickly */
     CU_ASSERT_EQUAL(world_stat("monitors"), 0);
+    nx_ref next = world_puppet(self, NULL);
+    a = (struct ask){ .target = target };
+    CU_ASSERT_EQUAL(nx_call(self, next, world_do(self, watch, (uint64_t)(uintptr_t)&a), 5000, NULL), 0);
+    CU_ASSERT_EQUAL(a.result, 0);                     /* the target has room again */
     CU_ASSERT(world_ms() - began < 2000);
     CU_ASSERT_EQUAL(nx_stop(self, target, NX_NORMAL, 5000), 0);
 }

@@ -219,11 +219,9 @@ static int closing;
 static int
 call_back(nx_self *self, struct puppet *p, uint64_t arg, nx_packer *reply)
 {
-    (void)p, (void)arg;
+    (void)p;
     nx_value v;
-    nx_ref back;
-    int err = nx_call(self, world_ref(0, arg), nx_make(self, "n"), 3000, &v);
-    (void)back;
+    int err = nx_call(self, world_ref(0, arg), world_do(self, add, 1), 3000, &v);
     return nx_pack(reply, "i", err);
 }
 
@@ -240,13 +238,62 @@ go_round(nx_self *self, struct puppet *p, uint64_t arg, nx_packer *reply)
 static void
 cycle(nx_self *self)
 {
-    mine = world_puppet(self, NULL);
+    struct puppet *p;
+    mine = world_puppet(self, &p);
     uint64_t began = world_ms();
     CU_ASSERT_EQUAL(nx_call(self, mine, world_do(self, go_round, 0), 5000, NULL), 0);
     CU_ASSERT_EQUAL(closing, NX_EDEADLOCK);
     CU_ASSERT(world_ms() - began < 200);
     CU_ASSERT_EQUAL(nx_call(self, mine, nx_make(self, "n"), 1000, NULL), 0);
+    CU_ASSERT_EQUAL(p->number, 0);                    /* the call that was given up was taken back, and not run for nobody */
 }
+
+static int stray_result;
+static int
+wait_long(nx_self *self, struct puppet *p, uint64_t arg, nx_packer *reply)
+{
+    (void)p, (void)arg, (void)reply;
+    stray_result = nx_call(self, world_ref(1, 1), world_do(self, hold, 0), 200, NULL);
+    return 0;
+}
+
+static int
+kept_id(nx_self *self, struct puppet *p, uint64_t arg, nx_packer *reply)
+{
+    (void)self, (void)arg;
+    return nx_pack(reply, "u", p->kept.call_id);
+}
+
+/* A probe along a link that is no more: the reply is on its way, so there is no cycle, although the rest of the circle is there. */
+static void
+stray_probe(nx_self *self)
+{
+    nx_ref ref = world_puppet(self, NULL);
+    struct sys_probe p = { .hops = 1 };
+    struct buf body;
+    stray_result = 1;
+    CU_ASSERT_EQUAL(nx_cast(self, ref, world_do(self, wait_long, 0)), 0);
+    world_pause(self, 5);
+    route_ref_to_wire(world.route, ref, &p.initiator);
+    struct envelope e = { .kind = KIND_DEADLOCK_PROBE, .slot = 0, .generation = 1, .serial = ref.serial, .call_id = UINT64_C(1) << 48 | 5 };
+    buf_init(&body, 4096);
+    nx_value v;
+    CU_ASSERT_EQUAL(nx_call(self, world_ref(1, 1), world_do(self, kept_id, 0), 1000, &v), 0);
+    CU_ASSERT_EQUAL(nx_unpack(v, "u", &p.call_id), 0);
+    CU_ASSERT_EQUAL(sys_probe_encode(&p, &body), 0);
+    e.body_len = (uint32_t)buf_len(&body);
+    runtime_deliver(world.rt, 1, &e, buf_data(&body));
+    uint64_t bad = world_stat("badMessages");
+    e.call_id = 5;                                    /* not worker 1's own call */
+    runtime_deliver(world.rt, 1, &e, buf_data(&body));
+    CU_ASSERT_EQUAL(world_stat("badMessages"), bad + 1);
+    buf_fini(&body);
+    world_pause(self, 20);
+    CU_ASSERT_EQUAL(stray_result, 1);
+    world_pause(self, 300);
+    CU_ASSERT_EQUAL(stray_result, NX_ETIMEDOUT);
+}
+UNIT(workers, a_probe_along_a_link_that_is_no_more_ends_nothing) { run(stray_probe); }
 UNIT(workers, C11_a_cycle_over_two_workers_is_found_by_a_probe) { run(cycle); }
 
 static void
