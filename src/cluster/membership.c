@@ -124,8 +124,8 @@ membership_dial_ended(struct cluster *c, struct conn *conn, enum nodes_reason re
     c->dials--;
     if (reason == NODES_REASON_NONE) {
         note_identity(c, p, conn->peer);
-        if (p == conn->peer)                 /* should nobody choose that link */
-            dial_later(c, p);
+        if (p == conn->peer)                 /* should nobody choose that link; a success is no reason to wait longer */
+            timer_arm(c, &p->redial, cluster_after_ms(c, p->backoff_ms));
         return;
     }
     if (what != NULL && !p->is_self)

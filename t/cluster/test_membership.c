@@ -116,6 +116,22 @@ UNIT(membership, M4_a_chain_of_seeds_becomes_a_mesh_within_two_heartbeats)
     net_free(net);
 }
 
+/* Only one of the two can dial (the other is behind a firewall): it is told by a third within two heartbeats. */
+UNIT(membership, M4_news_of_a_node_reach_those_that_it_cannot_dial)
+{
+    struct net *net = net_new(3, 21);
+    net_seed(net, 0, 1);
+    net_seed(net, 2, 1);
+    net->is_refusing[0] = true;
+    net_start(net, 0);
+    net_start(net, 1);
+    net_run(net, 1300);
+    net_start(net, 2);
+    CU_ASSERT(net_run_until(net, 2000, net_all_up));
+    OK(net);
+    net_free(net);
+}
+
 static struct net *
 pair(uint64_t seed)
 {

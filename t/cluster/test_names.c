@@ -179,6 +179,7 @@ UNIT(names, G6_a_joining_node_gets_all_names_in_pages_and_one_synced_for_each_pe
 {
     struct net *net = net_new(3, 8);
     char name[256];
+    net->capacity = 2048;
     net_seed(net, 2, 0);
     net_seed(net, 2, 1);
     net_seed(net, 1, 0);
@@ -186,11 +187,11 @@ UNIT(names, G6_a_joining_node_gets_all_names_in_pages_and_one_synced_for_each_pe
     net_start(net, 1);
     CU_ASSERT(net_run_until(net, 1000, net_all_up));
     memset(name, 'n', sizeof name);
-    for (unsigned i = 0; i < 200; i++) {     /* long names: several pages */
+    for (unsigned i = 0; i < 500; i++) {     /* long names: several pages */
         (void)snprintf(name, 32, "%030u", i);
         name[30] = 'n';
         name[255] = '\0';
-        CU_ASSERT_EQUAL(net_register(net, i < 120 ? 0 : 1, SYS_GLOBAL, name, i + 1, 0), 0);
+        CU_ASSERT_EQUAL(net_register(net, i < 400 ? 0 : 1, SYS_GLOBAL, name, i + 1, 0), 0);
     }
     net_run(net, 200);
     net_start(net, 2);
@@ -198,7 +199,7 @@ UNIT(names, G6_a_joining_node_gets_all_names_in_pages_and_one_synced_for_each_pe
     net_run(net, 100);
     CU_ASSERT_EQUAL(net->nodes[2].synced, 2);
     CU_ASSERT_EQUAL(net->nodes[0].synced, 2);        /* app2 and app3, each once */
-    CU_ASSERT_EQUAL(net->nodes[2].registered, 200);
+    CU_ASSERT_EQUAL(net->nodes[2].registered, 500);
     CU_ASSERT(net_equal(net));
     end(net);
 }
@@ -209,11 +210,12 @@ UNIT(names, torture82_changes_during_a_sync_in_pages_are_neither_lost_nor_double
         struct net *net = net_new(2, seed);
         char name[256];
         log_set_level(LOG_ERROR);
+        net->capacity = 1024;
         net_seed(net, 1, 0);
         net_start(net, 0);
         memset(name, 'n', sizeof name);
         name[255] = '\0';
-        for (unsigned i = 0; i < 120; i++) {         /* a peer may fill half of the table */
+        for (unsigned i = 0; i < 500; i++) {         /* three pages */
             (void)snprintf(name, 8, "%06u", i);
             name[6] = 'n';
             CU_ASSERT_EQUAL(net_register(net, 0, SYS_GLOBAL, name, i + 1, 0), 0);
@@ -222,7 +224,7 @@ UNIT(names, torture82_changes_during_a_sync_in_pages_are_neither_lost_nor_double
         net_start(net, 1);
         for (unsigned k = 0; k < 300; k++) {
             (void)net_step(net, net->now_ns + CLOCK_NS_PER_MS);
-            (void)snprintf(name, 8, "%06u", (unsigned)(net_random(net) % 126));
+            (void)snprintf(name, 8, "%06u", (unsigned)(net_random(net) % 505));
             name[6] = 'n';
             if (net_random(net) % 2 == 0)
                 (void)net_register(net, 0, SYS_GLOBAL, name, k + 1000, 0);
@@ -413,6 +415,30 @@ UNIT(names, torture59_a_full_registry_is_a_typed_error_and_leaves_no_gap)
     CU_ASSERT_EQUAL(registry_count(net->nodes[1].config.registry, REGISTRY_GLOBAL), 56);
     OK(net);
     net_free(net);
+    log_set_level(LOG_INFO);
+}
+
+UNIT(names, torture59_a_refused_registration_leaves_no_gap_in_the_sequence)
+{
+    struct net *net = net_new(2, 19);
+    log_set_level(LOG_ERROR);
+    net_seed(net, 1, 0);
+    net->capacity = 64;
+    net_start(net, 0);
+    net->capacity = 256;
+    net_start(net, 1);
+    CU_ASSERT(net_run_until(net, 1000, net_all_up));
+    for (unsigned i = 0; i < 70; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "n%u", i);
+        CU_ASSERT_EQUAL(net_register(net, 0, SYS_GLOBAL, name, i + 1, 0), i < 64 ? 0 : NX_EFULL);
+    }
+    CU_ASSERT_EQUAL(net_unregister(net, 0, SYS_GLOBAL, "n1"), 0);
+    CU_ASSERT_EQUAL(net_register(net, 0, SYS_GLOBAL, "n69", 1, 0), 0);
+    net_run(net, 6000);
+    CU_ASSERT(net_equal(net));
+    CU_ASSERT_EQUAL(stats_get(net->nodes[0].config.stats, registry_syncs), 1);
+    end(net);
     log_set_level(LOG_INFO);
 }
 
