@@ -13,8 +13,8 @@
 
 typedef void any_function(void);
 
-static any_function *const exports[] = {
-#define X(name) (any_function *)(name),
+static const struct { const char *name; any_function *function; } exports[] = {
+#define X(name) { #name, (any_function *)(name) },
     X(nx_strerror) X(nx_errname)
     X(nx_pack) X(nx_vpack) X(nx_pack_array) X(nx_count) X(nx_at) X(nx_key_at) X(nx_unpack) X(nx_vunpack) X(nx_make) X(nx_is_value)
     X(nx_ref_equal) X(nx_ref_text) X(nx_ref_parse) X(nx_ref_node)
@@ -31,7 +31,13 @@ void
 process_exports_keep(void)
 {
     for (size_t i = 0; i < BASE_COUNT(exports); i++) {
-        any_function *volatile f = exports[i];
+        any_function *volatile f = exports[i].function;
         nx_assert(f != NULL);
     }
+}
+
+const char *
+process_exports_name(size_t index)
+{
+    return index < BASE_COUNT(exports) ? exports[index].name : NULL;
 }
