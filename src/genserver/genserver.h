@@ -1,11 +1,16 @@
 /*
  * genserver.h - the runtime of GenServers inside one worker.
  *
- * Lives here: the life of a server (server.c), its mailbox (mailbox.c), the run queue (scheduler.c), coroutines for handlers that wait (coroutine.c),
- * start and remote start (spawn.c), calls (invoke.c), timers (timer.c), monitors (monitor.c), names (names.c), events (events.c), deadlock probes
- * (deadlock.c), the functions of noex.h (api_*.c).
+ * Lives here: the life of a server (server.c), its mailbox (mailbox.c), the run queue (scheduler.c), the stacks that callbacks run on (runner.c,
+ * coroutine.c), one message and one callback (callback.c), requests that a handler waits for (invoke.c, api_call.c), calls that nobody waits for and casts
+ * (async.c), answers (answer.c, failure.c), start here (spawn.c) and asking for one (start.c), timers (timers.c), monitors (monitor.c), names (names.c), events
+ * (events.c), deadlock probes (deadlock.c), listings (listing.c), what hangs on another process or node (origin.c).
  * Never here: sockets, pipes, files; what a module's messages mean.
  * Runs in: workers.
+ *
+ * A handler runs on the scheduler's own stack; only one that waits is left behind on it, while another stack goes on with the run queue. What the gate asks
+ * with KIND_LIST is answered with an array of {ref, behavior, names, state: "starting"|"live"|"waiting"|"ending", queued, messages}, oldest first, as many as fit
+ * into one body.
  */
 #ifndef NOEXD_GENSERVER_GENSERVER_H
 #define NOEXD_GENSERVER_GENSERVER_H

@@ -334,6 +334,8 @@ server_drop(struct runtime *rt, struct server *s)
     events_forget(rt, s);
     monitor_forget(rt, s, false);
     monitor_forget_watchers(rt, s);
+    if (s->own != NULL && s->own->gone_call != 0)
+        (void)call_cancel(rt->config.calls, s->own->gone_call);
     for (struct msg *m; (m = mailbox_take(&s->mailbox)) != NULL; )
         msg_free(&m);
     while (s->own != NULL && s->own->stops != NULL) {
