@@ -362,7 +362,7 @@ children_init(struct children *c, const struct inherit *base, const struct secre
             snprintf(child->name, sizeof child->name, "link worker");
         } else {
             child->cpu = base->conf->affinity[i];
-            snprintf(child->name, sizeof child->name, "worker %zu", i);
+            snprintf(child->name, sizeof child->name, "worker %u", child->slot);
         }
     }
 }
