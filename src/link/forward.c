@@ -14,6 +14,7 @@
 #include "link/link_priv.h"
 #include "noex/noex.h"
 #include "value/value.h"
+#include "wire/ref.h"
 #include "wire/system.h"
 #include "wire/wire.h"
 
@@ -200,6 +201,16 @@ answer_monitor(struct conn *c, const struct envelope *e, const uint8_t *body)
     (void)connection_put(c, SLOT_LINK, &out, buf_data(&l->scratch));
 }
 
+/* The ref that the sender used; what it called is one of this life of the node, or the message would not have come here. */
+static void
+ref_text_of(const struct link_worker *l, const struct envelope *e, const char *self, char text[static WIRE_REF_TEXT_MAX])
+{
+    struct wire_ref ref = { .incarnation = board_incarnation(shm_board(l->shm)), .serial = e->serial, .generation = e->generation, .slot = e->slot };
+    snprintf(ref.node, sizeof ref.node, "%s", self);
+    if (wire_ref_to_text(&ref, text, WIRE_REF_TEXT_MAX) != 0)
+        text[0] = '\0';
+}
+
 /* body: NULL if it was dropped. */
 static void
 not_delivered(struct conn *c, const struct envelope *e, const uint8_t *body, int code)
@@ -207,10 +218,15 @@ not_delivered(struct conn *c, const struct envelope *e, const uint8_t *body, int
     struct link_worker *l = c->l;
     if (envelope_is_request(e->kind)) {
         const char *self = nodes_borrow_id(shm_nodes(l->shm), 0);
-        char text[400];
-        snprintf(text, sizeof text, code == NX_EBUSY ? "a worker of node %s is over its bound" : code == NX_ETOOBIG ? "the message is too big for node %s"
-                                                                                                 : "server not running on node %s", self);
-        answer_error(l, c->node, c->session, e->call_id, code, self, text);
+        char ref[WIRE_REF_TEXT_MAX] = "", text[WIRE_REF_TEXT_MAX + 64];
+        if (code == NX_ENOSERVER && e->kind != KIND_SPAWN)
+            ref_text_of(l, e, self, ref);
+        if (ref[0] != '\0')
+            snprintf(text, sizeof text, "server %s is not running", ref);
+        else
+            snprintf(text, sizeof text, code == NX_EBUSY ? "a worker of node %s is over its bound" : code == NX_ETOOBIG ? "the message is too big for node %s"
+                                                                                                     : "no worker of node %s can take it", self);
+        answer_error(l, c->node, c->session, e->call_id, e->kind == KIND_SPAWN && code == NX_ENOSERVER ? NX_EBUSY : code, ref[0] != '\0' ? ref : self, text);
     } else if (e->kind == KIND_CAST) {
         stats_add(l->stats, casts_dropped, 1);
     } else if (e->kind == KIND_MONITOR) {
