@@ -79,7 +79,8 @@ nx_stop(nx_self *self, nx_ref to, nx_reason reason, int64_t timeout_ms)
         nx_exit(self, reason);
         return 0;
     }
-    err = invoke_allowed(r);
+    /* A supervisor's terminate waits for its children, although it is being stopped itself. */
+    err = r->callback == CALLBACK_TERMINATE ? invoke_room(r) : invoke_allowed(r);
     if (err != 0)
         return err;
     struct sys_stop stop = { .reason = (int32_t)reason };

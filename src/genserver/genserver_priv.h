@@ -222,6 +222,7 @@ struct wait {
 const char *invoke_ref_text(nx_ref ref, char text[static NX_REF_TEXT_MAX]);
 /* A handler is about to wait: may it? 0, or the failure set. */
 int  invoke_allowed(struct runner *r);
+int  invoke_room(struct runner *r);               /* the bounds alone: for the one wait that terminate may do */
 /* Send a request and wait for its end. `to` is for the texts; way as route_to said. 0 = w->answer has come; else failure set. */
 int  invoke_wait(struct runner *r, struct wait *w, enum wait_kind kind, int way, struct envelope *e, const void *body, nx_ref to, int64_t timeout_ms,
                  uint64_t deadline_ns);

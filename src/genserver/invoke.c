@@ -24,11 +24,19 @@ invoke_ref_text(nx_ref ref, char text[static NX_REF_TEXT_MAX])
 int
 invoke_allowed(struct runner *r)
 {
-    struct runtime *rt = r->rt;
     if (r->callback == CALLBACK_TERMINATE)
-        return failure_set(r, NX_EINVAL, NULL, "terminate must not wait");
+        return failure_set(r, NX_EINVAL, NULL, "terminate must not wait, but for the end of other servers (nx_stop)");
     if (r->server->is_canceled)
         return failure_set(r, NX_ECANCELED, NULL, "this server is being stopped");
+    return invoke_room(r);
+}
+
+int
+invoke_room(struct runner *r)
+{
+    struct runtime *rt = r->rt;
+    if (rt->stop_is_late)
+        return failure_set(r, NX_ECANCELED, NULL, "this worker is being stopped");
     if (rt->parked >= rt->config.max_parked)
         return failure_set(r, NX_EBUSY, NULL, "%" PRIu32 " handlers of this worker wait already", rt->parked);
     if (runner_reserve(rt) != 0)

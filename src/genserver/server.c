@@ -159,8 +159,9 @@ void
 server_cancel(struct runtime *rt, struct server *s)
 {
     s->is_canceled = true;
-    if (s->wait != NULL)
-        invoke_finish(rt, s->wait, NX_ECANCELED);
+    if (s->wait == NULL || (s->wait->runner->callback == CALLBACK_TERMINATE && !rt->stop_is_late))
+        return;                       /* terminate waits for the end of others, each with a limit of its own */
+    invoke_finish(rt, s->wait, NX_ECANCELED);
 }
 
 /* ---- its end */
