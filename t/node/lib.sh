@@ -5,6 +5,9 @@
 #   ctl NAME ARGS...              noexctl of that node; ctl_out, ctl_err, ctl_status hold what came of it
 #   wait_log NAME REGEX [S]       until a line of the node's log matches (from the mark set by log_mark, else from the beginning)
 #   wait_until S COMMAND...       until the command succeeds; tried at each line of the node's log and 20 times a second
+#   start_on NAME SLOT BEHAVIOR [ARGS...]   a server on that worker; its ref in $REPLY
+#   stat NAME COUNTER             one figure of `noexctl stats`;  worker_stat NAME SLOT FIELD one of `noexctl workers`
+#   quickly COMMAND...            succeeds if the command ends within a second, whatever it says
 #   ok NAME COMMAND...            one test: passed if the command succeeds
 #   is NAME GOT WANTED, like NAME GOT REGEX
 #   skip NAME WHY                 one test that cannot run here
@@ -16,6 +19,7 @@ noexd=$NX_STAGE/sbin/noexd noexctl=$NX_STAGE/bin/noexctl
 slow=1; [ "${NX_SANITIZE:-no}" = no ] || slow=5
 work=$(mktemp -d "${TMPDIR:-/tmp}/noexd-t.XXXXXX") || exit 99
 declare -A pid=() port=() id=() mark=()
+spare=()
 tap_n=0 tap_failed=0
 ctl_out= ctl_err= ctl_status=0
 
@@ -116,6 +120,23 @@ ctl() {
 }
 # field JSON NAME: the first value of that name in compact JSON
 field() { sed -n "s/.*\"$2\":\"\{0,1\}\([^,\"}]*\).*/\1/p" <<<"$1" | head -1; }
+
+slot_of() { sed 's|.*/\([0-9]*\)\.[0-9]*\.[0-9]*$|\1|' <<<"$1"; }
+start_on() {
+    local name=$1 slot=$2 i; shift 2
+    for i in {1..64}; do
+        ctl "$name" start "$@" || return 1
+        [ "$(slot_of "$ctl_out")" != "$slot" ] || { REPLY=$ctl_out; return 0; }
+        spare+=("$ctl_out")           # where the next one goes depends on how many there are
+    done
+    return 1
+}
+stat() { "$noexctl" -s "$(sock_of "$1")" stats --json | sed -n "s/.*\"$2\":\([0-9]*\).*/\1/p"; }
+stat_is() { [ "$(stat "$1" "$2")" = "$3" ]; }
+worker_stat() { "$noexctl" -s "$(sock_of "$1")" workers --json | sed 's/},{/}\n{/g' | sed -n "/\"slot\":$2,/s/.*\"$3\":\([0-9]*\).*/\1/p"; }
+worker_stat_is() { [ "$(worker_stat "$1" "$2" "$3")" = "$4" ]; }
+# Bounds for what must not wait for its timeout, all of which are many times longer.
+quickly() { local t=${EPOCHREALTIME/./}; "$@"; t=$((${EPOCHREALTIME/./} - t)); [ $t -lt $((1000000 * slow)) ] || { echo "took $t us"; return 1; }; }
 
 log_mark() { mark[$1]=$(wc -l <"$(log_of "$1")" 2>/dev/null || echo 0); }
 log_has() { tail -n "+$((${mark[$1]:-0} + 1))" "$(log_of "$1")" 2>/dev/null | grep -qE -- "$2"; }

@@ -11,9 +11,20 @@
  *   fail {code, text}                    fails with nx_fail;   error {code}: returns that code;   crash: writes to address 0;   spin {ms}: never yields
  *   wait {ms}                            -> nil, after waiting in a call to itself's own sleeper (a deferred reply)
  *   defer {ms, value}                    -> value, by a deferred reply
- *   remember                             -> [what casts and events brought, in order]; forget
+ *   hang {value?}                        no reply until:   release {value, only?} -> how many of them, oldest first, were answered; with `code`: by an error
+ *   twice {value}                        -> value; answers once more behind that, and tells it a second time
+ *   note {value}                         -> nil            remembered like a cast
+ *   flood {target, count}                -> nil            sends {seq: 0}, {seq: 1}, ...: casts, calls that wait and calls that do not, mixed
+ *   raw {target, bytes, timeout?}        -> {equal, size}  a call whose body is these bytes; was the answer the same? (to a mirror)
+ *   rawcast {target, bytes}              -> nil
+ *   big {target, size, timeout?}         -> {equal, size}  the same with a body of that many bytes
+ *   make {size}                          -> a binary; the whole reply has that many bytes
+ *   caller                               -> {isCall, ref, node}: all that a handler can learn of who asks
+ *   stats, nodes, behaviors, names {prefix?, node?, scope?, limit?}    -> as nx_stats and so on
+ *   remember                             -> [what casts and events brought, in order]; forget; count
  *   subscribe {events}, monitor {target}, timer {ms, value}, async {target, message, timeout, tag}
- * Casts: anything is remembered. Args of init: nil, {fail: text}, {wait: ms}, {spin: ms}.
+ * Casts: anything is remembered, but {fail: text} fails and {exit: true} ends it. Args of init: nil, {fail: text}, {error: code}, {wait: ms}, {spin: ms}.
+ * And behavior "mirror": answers any call with the body that it came with; has no optional callback.
  */
 #include <noex/noex.h>
 
@@ -21,12 +32,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REMEMBER_MAX = 20000 };
+enum { REMEMBER_MAX = 20000, HANGING_MAX = 256 };
 
 struct probe {
     char **items; size_t *lens; size_t count;       /* packed values, ours */
     nx_from deferred;
     void *deferred_value; size_t deferred_len;
+    nx_from hanging[HANGING_MAX]; size_t hanging_count;
 };
 
 static int
@@ -82,8 +94,11 @@ probe_init(nx_self *self, nx_value args, void **state)
 {
     const char *text = NULL;
     int64_t spin = 0, wait = 0;
-    if (nx_unpack(args, "n") != 0 && nx_unpack(args, "{s?s,s?I,s?I}", "fail", &text, "spin", &spin, "wait", &wait) != 0)
+    int error = 0;
+    if (nx_unpack(args, "n") != 0 && nx_unpack(args, "{s?s,s?I,s?I,s?i}", "fail", &text, "spin", &spin, "wait", &wait, "error", &error) != 0)
         return NX_EINVAL;
+    if (error != 0)
+        return error;
     if (text != NULL)
         return nx_fail(self, 7, "%s", text);
     busy_wait(spin);
@@ -138,6 +153,104 @@ do_names(nx_self *self, const char *type, nx_value msg, nx_packer *reply)
     return pass_on(self, err);
 }
 
+/* A call with this body to a mirror: does it come back byte by byte? */
+static int
+reflect(nx_self *self, nx_ref to, nx_value body, int64_t timeout, nx_packer *reply)
+{
+    nx_value answer;
+    int err = nx_call(self, to, body, timeout, &answer);
+    if (err != 0)
+        return pass_on(self, err);
+    bool is_equal = answer.packed_len == body.packed_len && memcmp(answer.packed, body.packed, body.packed_len) == 0;
+    return nx_pack(reply, "{s:b,s:u}", "equal", (int)is_equal, "size", (uint64_t)answer.packed_len);
+}
+
+/* What packs into `size` bytes: a binary with its head, 2, 3 or 5 bytes of it. Ours to free. */
+static void *
+binary_of(size_t size, size_t *content)
+{
+    size_t head = size < 258 ? 2 : size < 65539 ? 3 : 5;
+    uint8_t *bytes = size > head ? malloc(size) : NULL;
+    if (bytes == NULL)
+        return NULL;
+    *content = size - head;
+    bytes[0] = head == 2 ? 0xc4 : head == 3 ? 0xc5 : 0xc6;
+    for (size_t i = 1, left = head - 1; i < head; i++)
+        bytes[i] = (uint8_t)(*content >> (8 * --left));
+    for (size_t i = head; i < size; i++)
+        bytes[i] = (uint8_t)(i * 31 + (i >> 8));
+    return bytes;
+}
+
+static int
+do_bytes(nx_self *self, const char *type, nx_value msg, nx_ref to, int64_t timeout, nx_packer *reply)
+{
+    const void *bytes = NULL;
+    size_t len = 0, content;
+    uint64_t size = 0;
+    int err = nx_unpack(msg, "{s?u}", "size", &size);
+    if (err == 0 && strcmp(type, "big") == 0) {
+        void *big = binary_of(size, &content);
+        if (big == NULL)
+            return NX_EINVAL;
+        err = reflect(self, to, (nx_value){ .packed = big, .packed_len = size }, timeout, reply);
+        free(big);
+        return err;
+    }
+    if (err == 0)
+        err = nx_unpack(msg, "{s:y}", "bytes", &bytes, &len);
+    if (err != 0)
+        return pass_on(self, err);
+    nx_value body = { .packed = bytes, .packed_len = len };
+    return strcmp(type, "raw") == 0 ? reflect(self, to, body, timeout, reply) : pass_on(self, nx_cast(self, to, body));
+}
+
+/* Of each five: two casts, a call that waits, a cast, a call that does not. */
+static int
+flood(nx_self *self, nx_ref to, int64_t count)
+{
+    int err = 0;
+    for (int64_t i = 0; i < count && err == 0; i++) {
+        nx_value seq = nx_make(self, "{s:I}", "seq", i);
+        nx_value note = nx_make(self, "{s:s,s:v}", "type", "note", "value", seq);
+        if (i % 5 == 2)
+            err = nx_call(self, to, note, NX_DEFAULT_TIMEOUT, NULL);
+        else if (i % 5 == 4)
+            err = nx_call_async(self, to, note, NX_DEFAULT_TIMEOUT, (uint64_t)i);
+        else
+            err = nx_cast(self, to, seq);
+    }
+    return pass_on(self, err);
+}
+
+static int
+do_lists(nx_self *self, const char *type, nx_value msg, nx_packer *reply)
+{
+    const char *prefix = NULL, *node = NULL;
+    uint64_t limit = 0;
+    int scope = 0;
+    nx_value out = { 0 };
+    int err = nx_unpack(msg, "{s?s,s?s,s?i,s?u}", "prefix", &prefix, "node", &node, "scope", &scope, "limit", &limit);
+    if (err == 0)
+        err = strcmp(type, "names") == 0 ? nx_names(self, scope, prefix, node, limit, &out) :
+              strcmp(type, "nodes") == 0 ? nx_nodes(self, &out) : strcmp(type, "behaviors") == 0 ? nx_behaviors(self, &out) : nx_stats(self, &out);
+    return err != 0 ? pass_on(self, err) : nx_pack(reply, "v", out);
+}
+
+static int
+release(nx_self *self, struct probe *p, nx_value msg, int code, const char *text, nx_value value, nx_packer *reply)
+{
+    uint64_t only = p->hanging_count, count = 0;
+    int err = nx_unpack(msg, "{s?u}", "only", &only);
+    if (!nx_is_value(value))
+        value = nx_make(self, "n");
+    for (; count < only && count < p->hanging_count && err == 0; count++)
+        err = code != 0 ? nx_reply_error(self, p->hanging[count], code, 0, text) : nx_reply(self, p->hanging[count], value);
+    p->hanging_count -= count;
+    memmove(p->hanging, p->hanging + count, p->hanging_count * sizeof p->hanging[0]);
+    return err != 0 ? pass_on(self, err) : nx_pack(reply, "u", count);
+}
+
 static int
 do_call(nx_self *self, struct probe *p, const char *type, nx_value msg, nx_packer *reply)
 {
@@ -157,9 +270,18 @@ do_call(nx_self *self, struct probe *p, const char *type, nx_value msg, nx_packe
         return do_start(self, msg, reply);
     if (strcmp(type, "register") == 0 || strcmp(type, "unregister") == 0 || strcmp(type, "whereis") == 0 || strcmp(type, "lookup") == 0)
         return do_names(self, type, msg, reply);
-    if (strcmp(type, "call") == 0 || strcmp(type, "cast") == 0 || strcmp(type, "stop") == 0 || strcmp(type, "monitor") == 0 || strcmp(type, "async") == 0) {
+    if (strcmp(type, "stats") == 0 || strcmp(type, "nodes") == 0 || strcmp(type, "behaviors") == 0 || strcmp(type, "names") == 0)
+        return do_lists(self, type, msg, reply);
+    if (strcmp(type, "call") == 0 || strcmp(type, "cast") == 0 || strcmp(type, "stop") == 0 || strcmp(type, "monitor") == 0 || strcmp(type, "async") == 0 ||
+        strcmp(type, "flood") == 0 || strcmp(type, "raw") == 0 || strcmp(type, "rawcast") == 0 || strcmp(type, "big") == 0) {
         if ((err = find_target(self, msg, &to)) != 0)
             return pass_on(self, err);
+        if (strcmp(type, "raw") == 0 || strcmp(type, "rawcast") == 0 || strcmp(type, "big") == 0)
+            return do_bytes(self, type, msg, to, timeout, reply);
+        if (strcmp(type, "flood") == 0) {
+            int64_t count = 0;
+            return (err = nx_unpack(msg, "{s:I}", "count", &count)) != 0 ? err : flood(self, to, count);
+        }
         if (strcmp(type, "call") == 0 && (err = nx_call(self, to, value, timeout, &answer)) == 0)
             return nx_pack(reply, "v", answer);
         if (strcmp(type, "cast") == 0)
@@ -199,6 +321,32 @@ do_call(nx_self *self, struct probe *p, const char *type, nx_value msg, nx_packe
         err = nx_send_after(self, ms, nx_make(self, "s", "deferred"), NULL);
         return err != 0 ? err : NX_NOREPLY;
     }
+    if (strcmp(type, "hang") == 0) {
+        if (p->hanging_count == HANGING_MAX)
+            return NX_EFULL;
+        p->hanging[p->hanging_count++] = nx_caller(self);
+        return NX_NOREPLY;
+    }
+    if (strcmp(type, "release") == 0)
+        return release(self, p, msg, code, text, value, reply);
+    if (strcmp(type, "twice") == 0) {
+        err = nx_reply(self, nx_caller(self), value);
+        return err != 0 ? err : nx_pack(reply, "s", "a second answer");
+    }
+    if (strcmp(type, "note") == 0)
+        return remember(p, nx_make(self, "v", value));
+    if (strcmp(type, "caller") == 0)
+        return nx_pack(reply, "{s:b,s:r,s:s}", "isCall", (int)(nx_caller(self).call_id != 0), "ref", nx_self_ref(self), "node", nx_node());
+    if (strcmp(type, "make") == 0) {
+        uint64_t size = 0;
+        size_t content;
+        void *bytes;
+        if (nx_unpack(msg, "{s:u}", "size", &size) != 0 || (bytes = binary_of(size, &content)) == NULL)
+            return NX_EINVAL;
+        err = nx_pack(reply, "v", (nx_value){ .packed = bytes, .packed_len = size });
+        free(bytes);
+        return err;
+    }
     if (strcmp(type, "count") == 0)
         return nx_pack(reply, "u", (uint64_t)p->count);
     if (strcmp(type, "forget") == 0) {
@@ -227,6 +375,12 @@ probe_call(nx_self *self, void *state, nx_value msg, nx_packer *reply)
 static int
 probe_cast(nx_self *self, void *state, nx_value msg)
 {
+    const char *text = NULL;
+    int is_exiting = 0;
+    if (nx_unpack(msg, "{s:s}", "fail", &text) == 0)
+        return nx_fail(self, 9, "%s", text);
+    if (nx_unpack(msg, "{s:b}", "exit", &is_exiting) == 0 && is_exiting)
+        nx_exit(self, NX_NORMAL);
     return remember(state, nx_make(self, "v", msg));
 }
 
@@ -276,5 +430,27 @@ probe_terminate(nx_self *self, void *state, nx_reason reason)
     free(p);
 }
 
+static int
+mirror_init(nx_self *self, nx_value args, void **state)
+{
+    (void)self, (void)args, (void)state;
+    return 0;
+}
+
+static int
+mirror_call(nx_self *self, void *state, nx_value msg, nx_packer *reply)
+{
+    (void)self, (void)state;
+    return nx_pack(reply, "v", (nx_value){ .packed = msg.packed, .packed_len = msg.packed_len });
+}
+
+static int
+mirror_cast(nx_self *self, void *state, nx_value msg)
+{
+    (void)self, (void)state, (void)msg;
+    return 0;
+}
+
 NX_MODULE(NX_BEHAVIOR("probe", .version = 1, .init = probe_init, .handle_call = probe_call, .handle_cast = probe_cast, .handle_info = probe_info,
-                      .terminate = probe_terminate));
+                      .terminate = probe_terminate),
+          NX_BEHAVIOR("mirror", .version = 1, .init = mirror_init, .handle_call = mirror_call, .handle_cast = mirror_cast));
