@@ -156,7 +156,8 @@ touch(void *arg)
 {
     (void)signal(SIGSEGV, SIG_DFL);
     (void)close(2);                              /* a sanitizer's report of this fault is not wanted */
-    return **(volatile uint8_t **)arg == 0 ? 0 : 1;
+    (void)**(volatile uint8_t **)arg;
+    return 0;
 }
 
 UNIT(secrets, the_page_with_them_is_in_no_forked_child)
@@ -165,9 +166,7 @@ UNIT(secrets, the_page_with_them_is_in_no_forked_child)
     struct secrets *s = NULL;
     CU_ASSERT_EQUAL_FATAL(secrets_load(&conf, &s, NULL), 0);
     const uint8_t *at = (const uint8_t *)s;
-    int status = testing_wait(testing_fork(touch, &at));
-    CU_ASSERT_NOT_EQUAL(status, 0);              /* a signal, or what a sanitizer makes of it */
-    CU_ASSERT(status >= 128 || status == 1);
+    CU_ASSERT_NOT_EQUAL(testing_wait(testing_fork(touch, &at)), 0);      /* a signal, or what a sanitizer makes of it */
     /* And this shows that the test can fail: an ordinary page is there. */
     uint8_t *other = calloc(1, 4096);
     CU_ASSERT_EQUAL(testing_wait(testing_fork(touch, &other)), 0);
