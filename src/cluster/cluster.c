@@ -436,8 +436,10 @@ cluster_leave(struct cluster *c, struct cluster_time t)
     c->is_leaving = true;
     list_each(it, &c->conns) {
         struct conn *conn = list_item(it, struct conn, all);
-        if (conn->state == CONN_UP)
+        if (conn->state == CONN_UP && !conn->is_close_asked) {
+            conn->is_close_asked = true;
             c->config.out.close(c->config.arg, conn->number, FRAME_CLOSE_SHUTDOWN, 0);
+        }
     }
     peers_each(p, c) {
         timer_stop(c, &p->redial);

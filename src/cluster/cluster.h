@@ -8,6 +8,10 @@
  * run in one process under a virtual clock and network.
  * Runs in: the link worker, the simulator.
  *
+ * What comes out of one input is to be carried out, in its order, before the next input: of two messages in one frame the first may bring `up`, and the
+ * second then needs its session. The first message of the node with the smaller id on a link (its behavior table, sent by the cluster right after `up`)
+ * is what tells the other side that this link is the chosen one, so nothing may be sent on a connection before `up`.
+ *
  * A connection is a number. Inputs never call back into the caller except through struct cluster_out, and those callbacks must not call cluster_ functions: they
  * queue (link/ does that; so may a simulator).
  */
@@ -74,7 +78,9 @@ struct cluster_config {
     void *arg;
 };
 
-/* Takes the writer's role of registry and node table: also after the death of a predecessor (its remote entries and sessions are ended first). */
+/* Takes the writer's role of registry and node table: also after the death of a predecessor. Its sessions are ended here (state, session + 1: readers see
+ * no remote entry any more); `down` for them comes with the first tick, and the entries are swept with their events by the following ones. The
+ * first tick is due at once and dials all known nodes. Nothing comes out of cluster_new itself. */
 int  cluster_new(const struct cluster_config *config, struct cluster_time t, struct cluster **out, struct base_error *why);
 void cluster_free(struct cluster **c);
 

@@ -84,6 +84,7 @@ struct conn {
     uint64_t incarnation, proved_ns;
     int64_t skew_ms;
     enum nodes_reason lost_reason;           /* of the event CONN_LOST */
+    bool is_close_asked;                     /* once is enough, also when we leave and it is up until it has closed */
     struct timer deadline;
     uint32_t secret;                         /* index of the chosen one */
     uint8_t nonce[HS_NONCE];

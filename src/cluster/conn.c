@@ -74,7 +74,9 @@ conn_end(struct cluster *c, struct conn *conn, int close_reason, uint32_t delay_
     peer_unwait(c, conn);
     conn->state = CONN_ENDING;
     timer_stop(c, &conn->deadline);
-    c->config.out.close(c->config.arg, conn->number, close_reason, delay_ms);
+    if (!conn->is_close_asked)
+        c->config.out.close(c->config.arg, conn->number, close_reason, delay_ms);
+    conn->is_close_asked = true;
 }
 
 /* ---------------------------------------------------------------- refusal */

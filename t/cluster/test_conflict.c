@@ -217,6 +217,13 @@ UNIT(conflict, a_loser_that_never_met_the_winner_keeps_its_name_when_that_is_gon
     CU_ASSERT_EQUAL(net_owner(net, 2, "n"), 0);
     CU_ASSERT_EQUAL(net_owner(net, 1, "n"), 1);
     CU_ASSERT_EQUAL(net->nodes[2].conflicts, 1);
+    net_cut(net, 1, 2, true);                /* the loser goes and returns with its claim: the same conflict, told already */
+    net_run(net, 5000);
+    net_cut(net, 1, 2, false);
+    net_run(net, 9000);
+    CU_ASSERT_EQUAL(net->nodes[2].ups[1], 2);
+    CU_ASSERT_EQUAL(net->nodes[2].conflicts, 1);
+    CU_ASSERT_EQUAL(net_owner(net, 2, "n"), 0);
     net_kill(net, 0);
     net_run(net, 100);
     CU_ASSERT_EQUAL(net_owner(net, 2, "n"), 1);

@@ -240,6 +240,37 @@ UNIT(names, torture82_changes_during_a_sync_in_pages_are_neither_lost_nor_double
     }
 }
 
+UNIT(names, torture82_what_a_sync_would_have_sent_next_may_go_between_two_pages)
+{
+    struct net *net = net_new(2, 20);
+    char name[256];
+    log_set_level(LOG_ERROR);
+    net->capacity = 1024;
+    net_seed(net, 1, 0);
+    net_start(net, 0);
+    memset(name, 'n', sizeof name);
+    name[255] = '\0';
+    for (unsigned i = 0; i < 500; i++) {
+        (void)snprintf(name, 8, "%06u", i);
+        name[6] = 'n';
+        CU_ASSERT_EQUAL(net_register(net, 0, SYS_GLOBAL, name, i + 1, 0), 0);
+    }
+    net_start(net, 1);
+    while (net->messages[0] < 3)             /* behaviors, heartbeat, page 0 */
+        CU_ASSERT_FATAL(net_step(net, net->now_ns + CLOCK_NS_PER_S));
+    for (unsigned i = 100; i < 400; i++) {
+        (void)snprintf(name, 8, "%06u", i);
+        name[6] = 'n';
+        CU_ASSERT_EQUAL(net_unregister(net, 0, SYS_GLOBAL, name), 0);
+    }
+    net_run(net, 500);
+    CU_ASSERT_EQUAL(registry_count(net->nodes[1].config.registry, REGISTRY_GLOBAL), 200);
+    CU_ASSERT(net_equal(net));
+    CU_ASSERT_EQUAL(stats_get(net->nodes[0].config.stats, registry_syncs), 1);
+    end(net);
+    log_set_level(LOG_INFO);
+}
+
 UNIT(names, G7_names_of_a_node_that_is_down_go_and_return_with_it)
 {
     struct net *net = mesh(3, 9);
