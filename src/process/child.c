@@ -8,6 +8,10 @@
  */
 #include "process/child.h"
 
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -20,12 +24,18 @@
 #include <unistd.h>
 
 #include <event2/event.h>
+#ifdef HAVE_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#else
+#include <malloc.h>
+#endif
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "pipe/channel.h"
 #include "process/privileges.h"
 #include "process/process.h"
+#include "shm/stats.h"
 #include "process/signals.h"
 
 enum { SECRETS_WAIT_MS = 5000 };
@@ -101,12 +111,39 @@ first_steps(struct child *c, struct base_error *why)
 
 /* ---------------------------------------------------------------- the channel */
 
-static bool
-leave_when_written(void *arg)
+static void
+leave_when_written(struct child *c)
 {
-    struct child *c = arg;
     if (c->is_done && mesh_unwritten(c->mesh) == 0)
         loop_stop(c->loop);
+}
+
+/* Bytes that the program holds. jemalloc sums them up only when asked to: at most once a second. */
+static uint64_t
+memory_in_use(void)
+{
+#ifdef HAVE_JEMALLOC
+    uint64_t epoch = 1;
+    size_t bytes = 0, len = sizeof bytes;
+    (void)mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
+    return mallctl("stats.allocated", &bytes, &len, NULL, 0) == 0 ? bytes : 0;
+#else
+    return mallinfo2().uordblks;
+#endif
+}
+
+static bool
+end_of_turn(void *arg)
+{
+    struct child *c = arg;
+    struct stats *s = shm_stats(c->in->shm, c->in->slot);
+    uint64_t now = loop_now_ns(c->loop);
+    stats_set(s, turns, loop_turns(c->loop));
+    if (now - c->memory_at_ns >= CLOCK_NS_PER_S) {
+        c->memory_at_ns = now;
+        stats_set(s, memory_bytes, memory_in_use());
+    }
+    leave_when_written(c);
     return false;
 }
 
@@ -115,7 +152,7 @@ child_done(void *child)
 {
     struct child *c = child;
     c->is_done = true;
-    (void)leave_when_written(c);      /* it may be said after the hooks of this turn, and no other turn need come */
+    leave_when_written(c);      /* it may be said after the hooks of this turn, and no other turn need come */
 }
 
 static void
@@ -256,8 +293,8 @@ open_all(struct child *c, struct base_error *why)
     c->channel_event = event_new(loop_borrow_base(c->loop), c->in->channel_fd, EV_READ | EV_PERSIST, on_channel, c);
     if (c->channel_event == NULL || event_add(c->channel_event, NULL) != 0)
         return base_error_set(why, NX_ENOMEM, NULL, "no event for the channel");
-    c->done_hook = (struct loop_hook){ .rank = LOOP_RANK_LAST, .fn = leave_when_written, .arg = c };
-    loop_add_hook(c->loop, &c->done_hook);
+    c->turn_hook = (struct loop_hook){ .rank = LOOP_RANK_LAST, .fn = end_of_turn, .arg = c };
+    loop_add_hook(c->loop, &c->turn_hook);
     loop_timer_init(&c->stop_timer, stop_late, c);
     return 0;
 }
@@ -277,7 +314,7 @@ child_main(struct inherit *in)
         c.status = 1;
     }
     event_free(c.channel_event);
-    loop_remove_hook(c.loop, &c.done_hook);
+    loop_remove_hook(c.loop, &c.turn_hook);
     loop_timer_cancel(c.loop, &c.stop_timer);
     c.ops->close(&c);
     loop_free(&c.loop);

@@ -38,7 +38,8 @@ struct child {
     struct mesh *mesh;               /* borrowed from the room that owns it */
     void *room;                      /* the kind's own */
     struct event *channel_event;
-    struct loop_hook done_hook;
+    struct loop_hook turn_hook;
+    uint64_t memory_at_ns;           /* when the memory was asked for last */
     struct loop_timer stop_timer;
     int secrets_fd;                  /* link worker: arrives before `open`; -1 */
     uint64_t stop_deadline_ns;
