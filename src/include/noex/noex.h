@@ -100,7 +100,8 @@ nx_value nx_key_at(nx_value value, size_t index);
  *   refuses other keys.
  * Example: nx_unpack(msg, "{s:s,s?i}", "type", &type, "by", &by)
  * Returns 0; NX_EINVAL when the value has another shape or a number does not fit (nx_error text names the key) or for a wrong
- * format; NX_ENODE for a ref whose node id is malformed. Variables before the one that failed may have been written.
+ * format; NX_EBADMSG for a malformed ref, NX_EFULL or NX_ENOMEM for one that cannot be kept. Never hand it an object that was built by
+ * hand with msgpack-c: strings of received values end with a NUL, those do not. Variables before the one that failed may have been written.
  * Strings point into the message and live as long as it.
  */
 int nx_unpack(nx_value value, const char *fmt, ...);
@@ -121,7 +122,7 @@ bool nx_ref_equal(nx_ref a, nx_ref b);
  * NX_EINVAL (the ref names a node this process has never heard of, or `size` is too small). */
 int nx_ref_text(nx_ref ref, char *out, size_t size);
 
-/* The way back. NX_EINVAL with the offending part in nx_error's text. */
+/* The way back. NX_EINVAL with the offending part in nx_error's text; NX_EFULL (1024 nodes that this one has never met), NX_ENOMEM. */
 int nx_ref_parse(const char *text, nx_ref *out);
 
 /* The node id of a ref ("app1@127.0.0.1:4369"), borrowed for the life of this process; NULL for {0}. */
@@ -294,7 +295,8 @@ typedef struct nx_start_options {
  *   out   its ref; untouched on failure
  * Returns 0; NX_EINVAL (name without scope or the reverse, bad name, bad timeout, bad node id); NX_ENODE (not connected, at once);
  * NX_ENOBEHAVIOR; NX_EMISMATCH; NX_EINIT (its text in nx_error); NX_EINITTIMEOUT; NX_ECONFLICT (name taken: the server was stopped
- * again); NX_ETIMEDOUT (spawn timeout); NX_EBUSY; NX_EFULL; NX_ENOMEM. Not from terminate.
+ * again); NX_ETIMEDOUT (spawn timeout); NX_ECANCELED (this server is being stopped); NX_ETOOBIG; NX_EBUSY; NX_EFULL; NX_ENOMEM. Not from
+ * terminate.
  */
 int nx_start(nx_self *self, const char *behavior, const nx_start_options *options, nx_ref *out);
 
@@ -318,18 +320,19 @@ int nx_call_async(nx_self *self, nx_ref to, nx_value msg, int64_t timeout_ms, ui
 int nx_cast(nx_self *self, nx_ref to, nx_value msg);
 
 /* End a server and wait until it is gone and its names are removed: terminate() runs with `reason` (NX_NORMAL or NX_SHUTDOWN).
- * Itself: like nx_exit, at once. The one function that waits which terminate() may use. Returns 0, NX_ENOSERVER, NX_ENODE, NX_ETIMEDOUT, NX_EINVAL, NX_EBUSY. */
+ * Itself: like nx_exit, at once. The one function that waits which terminate() may use. Returns 0, NX_ENOSERVER, NX_ENODE, NX_ETIMEDOUT, NX_ECANCELED,
+ * NX_EINVAL, NX_EBUSY, NX_ENOMEM. */
 int nx_stop(nx_self *self, nx_ref to, nx_reason reason, int64_t timeout_ms);
 
 /* ---------------------------------------------------------------- names */
 
 /* Give a name to a server. scope NX_LOCAL: this node only (the server too). NX_GLOBAL: the cluster; a server of another node is
  * registered by its own node. Waits for the commit. Returns 0 (the same again too), NX_ECONFLICT (nx_error subject = the owner),
- * NX_EINVAL, NX_ENOSERVER, NX_ENODE, NX_EFULL, NX_ETIMEDOUT (5 s). */
+ * NX_EINVAL, NX_ENOSERVER, NX_ENODE, NX_EFULL, NX_ETIMEDOUT (5 s), NX_ECANCELED, NX_EBUSY, NX_ENOMEM. */
 int nx_register(nx_self *self, int scope, const char *name, nx_ref ref, int32_t priority);
 
-/* Take a name away; only the owner's node can. Returns 0, NX_ENONAME (not registered, or owned by another node: the text says
- * which), NX_EINVAL, NX_ETIMEDOUT. */
+/* Take a name away; only the owner's node can. Returns 0, NX_ENONAME (not registered), NX_ECONFLICT (owned by another node: nothing
+ * happens, the text says which), NX_EINVAL, NX_ETIMEDOUT, NX_ECANCELED, NX_EBUSY, NX_ENOMEM. */
 int nx_unregister(nx_self *self, int scope, const char *name);
 
 /* Look a name up, in shared memory, without a message. nx_whereis: true and *out, or false. nx_lookup: 0, or NX_ENONAME with
@@ -362,7 +365,8 @@ int nx_send_after(nx_self *self, int64_t delay_ms, nx_value value, uint64_t *tim
 bool nx_cancel_timer(nx_self *self, uint64_t timer);
 
 /* Choose which events arrive at handle_info; a second call replaces the set, 0 ends it. NX_EVENTS_SNAPSHOT: nodes that are up and
- * global names that exist already are reported first, so nothing is missed in between. */
+ * global names that exist already are reported first, so nothing is missed in between. Returns 0, NX_EINVAL (unknown bits), NX_ENOMEM,
+ * NX_EBUSY, NX_ECANCELED; not from terminate. */
 enum { NX_EVENTS_NODES = 1, NX_EVENTS_NAMES = 2, NX_EVENTS_SNAPSHOT = 4 };
 int nx_subscribe(nx_self *self, unsigned events);
 
