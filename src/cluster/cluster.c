@@ -189,8 +189,10 @@ int
 cluster_new(const struct cluster_config *config, struct cluster_time t, struct cluster **out, struct base_error *why)
 {
     if (config->heartbeat_ms == 0 || config->heartbeat_misses == 0 || config->handshake_ms == 0 || config->incarnation == 0 ||
-        config->secret_count == 0 || config->secret_count > CLUSTER_SECRETS_MAX)
-        return base_error_set(why, NX_EINVAL, NULL, "cluster: heartbeat, misses, handshake time, incarnation and secrets are needed");
+        config->secret_count > CLUSTER_SECRETS_MAX)
+        return base_error_set(why, NX_EINVAL, NULL, "cluster: heartbeat, misses, handshake time and incarnation are needed, and at most %d secrets", CLUSTER_SECRETS_MAX);
+    if (config->secret_count == 0 && config->seed_count > 0)      /* a node without a cluster has neither */
+        return base_error_set(why, NX_EINVAL, NULL, "cluster: seeds without a secret");
     struct cluster *c = calloc(1, sizeof *c);
     if (c == NULL)
         return base_error_set(why, NX_ENOMEM, NULL, "cluster: out of memory");
