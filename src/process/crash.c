@@ -48,10 +48,13 @@ on_fatal(int number, siginfo_t *info, void *context)
 }
 
 /* What a killed process has left in its page counts servers that are gone, and a handler that never ended: the watchdog would take idleness for a handler. Sums over all
- * lives stay. */
+ * lives stay, and still add up: what was under way when it died has ended with it. */
 static void
 begin_life(struct stats *s)
 {
+    stats_set(s, calls_rejected, stats_get(s, calls_initiated) - stats_get(s, calls_resolved) - stats_get(s, calls_timed_out));
+    stats_set(s, spawns_rejected, stats_get(s, spawns_initiated) - stats_get(s, spawns_resolved) - stats_get(s, spawns_timed_out));
+    stats_set(s, servers_stopped, stats_get(s, servers_started));
     stats_set(s, handler_count, 0);
     stats_set(s, servers_live, 0);
     stats_set(s, parked, 0);
@@ -59,8 +62,10 @@ begin_life(struct stats *s)
     stats_set(s, monitors, 0);
     stats_set(s, calls_pending, 0);
     stats_set(s, memory_bytes, 0);
-    for (size_t i = 0; i < STATS_BEHAVIORS_MAX; i++)
+    for (size_t i = 0; i < STATS_BEHAVIORS_MAX; i++) {
+        stats_add(s, behaviors[i].crashes, stats_get(s, behaviors[i].live));
         stats_set(s, behaviors[i].live, 0);
+    }
     stats_set(s, crash_signal, 0);
 }
 
