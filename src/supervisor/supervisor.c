@@ -5,8 +5,8 @@
  * Never here: anything that a user's module could not do; the configuration.
  * Runs in: workers.
  *
- * A child is watched by a monitor. Its end arrives as NX_INFO_DOWN; a start that fails is tried again after a pause, and each try counts against the intensity.
- * Beyond max restarts within the period the supervisor ends with reason error, its children first.
+ * A child is watched by a monitor. Its end arrives as NX_INFO_DOWN and counts against the intensity once, however many are restarted with it; a start that fails is
+ * tried again after a pause, and each further try counts too. Beyond max restarts within the period the supervisor ends with reason error, its children first.
  */
 #include "supervisor/supervisor.h"
 
@@ -96,8 +96,8 @@ read_child(nx_self *self, nx_value v, struct child *c)
         return nx_fail(self, ERR_ARGS, "supervisor: child \"%.60s\": label, behavior or name is empty or too long", label);
     if (index_of(restart, restart_names, BASE_COUNT(restart_names), &kind) != 0)
         return nx_fail(self, ERR_ARGS, "supervisor: child \"%s\": restart \"%.60s\": use permanent, transient or temporary", label, restart);
-    if (c->shutdown_ms < 1 || (c->scope != 0) != (c->name[0] != '\0'))
-        return nx_fail(self, ERR_ARGS, "supervisor: child \"%s\": shutdownMs below 1, or a name without a scope (or the reverse)", label);
+    if (c->shutdown_ms < 0 || (c->scope != 0) != (c->name[0] != '\0'))
+        return nx_fail(self, ERR_ARGS, "supervisor: child \"%s\": shutdownMs below 0, or a name without a scope (or the reverse)", label);
     c->restart = (enum restart)kind;
     c->priority = priority;
     if (nx_is_value(args)) {
@@ -108,6 +108,12 @@ read_child(nx_self *self, nx_value v, struct child *c)
         c->args_len = packed.packed_len;
     }
     return 0;
+}
+
+static bool
+is_array(nx_value v)
+{
+    return nx_count(v) > 0 ? !nx_is_value(nx_key_at(v, 0)) : nx_unpack(v, "[]") == 0;
 }
 
 static int
@@ -127,6 +133,8 @@ read_args(nx_self *self, nx_value args, struct supervisor *s)
     if (max_restarts < 0 || max_restarts > RESTARTS_MAX || s->within_ms < 1 || nx_count(children) > CHILDREN_MAX)
         return nx_fail(self, ERR_ARGS, "supervisor \"%s\": maxRestarts (0-%d), withinMs (1 or more) or the number of children (at most %d) is out of range",
                        s->name, RESTARTS_MAX, CHILDREN_MAX);
+    if (!is_array(children))
+        return nx_fail(self, ERR_ARGS, "supervisor \"%s\": children is not an array", s->name);
     s->strategy = (enum strategy)kind;
     s->max_restarts = (uint32_t)max_restarts;
     size_t count = nx_count(children);
@@ -142,6 +150,13 @@ read_args(nx_self *self, nx_value args, struct supervisor *s)
 
 /* ---------------------------------------------------------------- children */
 
+/* 0 = told, and not waited for. */
+static int64_t
+stop_limit(const struct child *c)
+{
+    return c->shutdown_ms > 0 ? c->shutdown_ms : 1;
+}
+
 static int
 child_start(nx_self *self, struct supervisor *s, struct child *c)
 {
@@ -154,7 +169,13 @@ child_start(nx_self *self, struct supervisor *s, struct child *c)
         c->ref = (nx_ref){ 0 };
         return err;
     }
-    return nx_monitor(self, c->ref, &c->monitor);
+    err = nx_monitor(self, c->ref, &c->monitor);
+    if (err != 0) {                          /* unwatched, it would never be restarted */
+        nx_log(self, NX_LOG_WARN, "supervisor \"%s\": child \"%s\" cannot be watched: %s", s->name, c->label, nx_errname(err));
+        (void)nx_stop(self, c->ref, NX_SHUTDOWN, stop_limit(c));
+        c->ref = (nx_ref){ 0 };
+    }
+    return err;
 }
 
 static void
@@ -164,8 +185,10 @@ child_stop(nx_self *self, struct supervisor *s, struct child *c)
     if (c->ref.serial == 0)
         return;
     (void)nx_demonitor(self, c->monitor);
-    int err = nx_stop(self, c->ref, NX_SHUTDOWN, c->shutdown_ms);
-    if (err != 0 && err != NX_ENOSERVER)
+    int err = nx_stop(self, c->ref, NX_SHUTDOWN, stop_limit(c));
+    if (err == NX_ECANCELED)                 /* we are being stopped ourselves: terminate comes, and stops it */
+        return;
+    if (err != 0 && err != NX_ENOSERVER && c->shutdown_ms > 0)
         nx_log(self, NX_LOG_WARN, "supervisor \"%s\": child \"%s\" did not stop within %lld ms: %s", s->name, c->label, (long long)c->shutdown_ms, nx_errname(err));
     c->ref = (nx_ref){ 0 };
 }
@@ -196,6 +219,17 @@ may_restart(struct supervisor *s)
     return true;
 }
 
+/* Count a restart; false = one too many, and this supervisor ends. */
+static bool
+count_restart(nx_self *self, struct supervisor *s)
+{
+    if (may_restart(s))
+        return true;
+    nx_log(self, NX_LOG_ERROR, "supervisor \"%s\": more than %u restarts within %lld ms: giving up", s->name, s->max_restarts, (long long)s->within_ms);
+    nx_exit(self, NX_ERROR);
+    return false;
+}
+
 /* Start what should run and does not, in order. A failure leaves the rest to the retry timer. */
 static void
 start_wanted(nx_self *self, struct supervisor *s)
@@ -204,17 +238,36 @@ start_wanted(nx_self *self, struct supervisor *s)
         struct child *c = &s->children[i];
         if (!c->is_wanted || c->ref.serial != 0)
             continue;
-        if (!may_restart(s)) {
-            nx_log(self, NX_LOG_ERROR, "supervisor \"%s\": more than %u restarts within %lld ms: giving up", s->name, s->max_restarts, (long long)s->within_ms);
-            nx_exit(self, NX_ERROR);
-            return;
-        }
         c->restarts++;
-        if (child_start(self, s, c) != 0) {
-            if (!s->is_retrying && nx_send_after(self, RETRY_MS, (nx_value){ 0 }, NULL) == 0)
-                s->is_retrying = true;
-            return;
-        }
+        if (child_start(self, s, c) == 0)
+            continue;
+        if (!s->is_retrying && nx_send_after(self, RETRY_MS, (nx_value){ 0 }, NULL) != 0)
+            nx_exit(self, NX_ERROR);         /* nothing would ever start it */
+        s->is_retrying = true;
+        return;
+    }
+}
+
+/* The retry timer may find that another child's end has brought all of them up. */
+static bool
+needs_start(const struct supervisor *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->children[i].is_wanted && s->children[i].ref.serial == 0)
+            return true;
+    return false;
+}
+
+/* Those that end with child `index`, in reverse order; what should run is started again with it. One that waits for its next try is no exception. */
+static void
+stop_others(nx_self *self, struct supervisor *s, size_t index)
+{
+    size_t first = s->strategy == ONE_FOR_ALL ? 0 : index + 1;
+    for (size_t i = s->count; s->strategy != ONE_FOR_ONE && i > first; i--) {
+        struct child *other = &s->children[i - 1];
+        bool was_wanted = other->is_wanted;
+        child_stop(self, s, other);
+        other->is_wanted = was_wanted && (i - 1 == index || other->restart != TEMPORARY);
     }
 }
 
@@ -227,17 +280,9 @@ child_ended(nx_self *self, struct supervisor *s, size_t index, const nx_info *in
            is_restarted ? ": restarting" : "");
     c->ref = (nx_ref){ 0 };
     c->is_wanted = is_restarted;
-    if (!is_restarted)
+    if (!is_restarted || !count_restart(self, s))
         return;
-    if (s->strategy != ONE_FOR_ONE) {
-        size_t first = s->strategy == ONE_FOR_ALL ? 0 : index + 1;
-        for (size_t i = s->count; i > first; i--) {
-            struct child *other = &s->children[i - 1];
-            bool was_running = other->ref.serial != 0;
-            child_stop(self, s, other);
-            other->is_wanted = other == c || (was_running && other->restart != TEMPORARY);
-        }
-    }
+    stop_others(self, s, index);
     start_wanted(self, s);
 }
 
@@ -308,7 +353,8 @@ supervisor_info(nx_self *self, void *state, const nx_info *info)
     struct supervisor *s = state;
     if (info->kind == NX_INFO_TIMER) {
         s->is_retrying = false;
-        start_wanted(self, s);
+        if (needs_start(s) && count_restart(self, s))
+            start_wanted(self, s);
         return 0;
     }
     for (size_t i = 0; info->kind == NX_INFO_DOWN && i < s->count; i++)
