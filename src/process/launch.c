@@ -205,6 +205,8 @@ launch_open(const struct conf *conf, struct launch *l, struct base_error *why)
 {
     *l = (struct launch){ .conf = conf, .pid_fd = -1, .ready_fd = -1, .signal_fd = -1, .link_listen_fd = -1, .gate_listen_fd = -1 };
     int err = 0;
+    /* What a shell or a test had open would stay so for the life of the node: a pipe that somebody waits to see closed, a lock, a disk. */
+    (void)close_range(STDERR_FILENO + 1, ~0U, 0);
     log_set_level(conf->log_level);
     if (strcmp(conf->log_file, "stderr") != 0 && (err = make_dir_of(conf->log_file, why)) != 0)
         return err;

@@ -5,9 +5,11 @@
  * socket.
  * Runs in: workers.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/table.h"
 #include "call/call.h"
@@ -19,8 +21,17 @@
 #include "route/route.h"
 #include "supervisor/supervisor.h"
 
+/* A configured supervisor of this worker. Its first start may fail for reasons that pass (a name held elsewhere, a link worker that starts again): then it is tried
+ * again. One that ran and gave up stays down. */
+struct boot { struct worker *worker; const struct conf_supervisor *conf; struct loop_timer again; uint32_t failures; };
+
+enum { BOOT_FIRST_MS = 1000, BOOT_MAX_MS = 30000 };
+
 struct worker {
     struct child *child;
+    struct boot *boots;
+    size_t boot_count;
+    bool is_stopping;
     struct route *route;
     struct calls *calls;
     struct modules *modules;
@@ -93,39 +104,86 @@ is_mine(const struct inherit *in, const struct conf_supervisor *s)
     return table_hash(0, s->name, strlen(s->name)) % in->conf->workers == in->slot;
 }
 
+static void boot_done(void *arg, int status, nx_ref ref, const struct base_error *why);
+
+static int
+boot_start(struct boot *b, struct base_error *why)
+{
+    nx_packer args;
+    value_packer_init(&args, 0);
+    int err = supervisor_args(b->conf, &args);
+    if (err != 0)
+        (void)base_error_set(why, err, b->conf->name, "supervisor \"%s\": its arguments do not fit", b->conf->name);
+    else
+        err = runtime_boot(b->worker->runtime, "supervisor", value_packer_value(&args), 0, NULL, boot_done, b, why);
+    value_packer_fini(&args);
+    return err;
+}
+
+static void
+boot_done(void *arg, int status, nx_ref ref, const struct base_error *why)
+{
+    struct boot *b = arg;
+    (void)ref;
+    if (status == 0 || b->worker->is_stopping)
+        return;
+    uint64_t ms = BOOT_FIRST_MS;
+    for (uint32_t i = 0; i < b->failures && ms < BOOT_MAX_MS; i++)
+        ms *= 2;
+    ms = ms < BOOT_MAX_MS ? ms : BOOT_MAX_MS;
+    b->failures++;
+    log_error("worker: supervisor not started name=\"%s\" again_in_ms=%" PRIu64 ": %s", b->conf->name, ms, why != NULL ? why->text : nx_strerror(status));
+    struct loop *loop = b->worker->child->loop;
+    if (loop_timer_set(loop, &b->again, clock_deadline(loop_now_ns(loop), (int64_t)ms)) != 0)
+        log_error("worker: supervisor stays down name=\"%s\": out of memory for its timer", b->conf->name);
+}
+
+static void
+boot_again(void *arg)
+{
+    struct boot *b = arg;
+    struct base_error why = { 0 };
+    int err = b->worker->is_stopping ? 0 : boot_start(b, &why);
+    if (err != 0)
+        boot_done(b, err, (nx_ref){ 0 }, &why);
+}
+
 static int
 worker_start(struct child *c, struct base_error *why)
 {
     struct worker *w = c->room;
-    for (size_t i = 0; i < c->in->conf->supervisor_count; i++) {
-        const struct conf_supervisor *s = &c->in->conf->supervisors[i];
-        if (!is_mine(c->in, s))
+    const struct conf *conf = c->in->conf;
+    if (conf->supervisor_count > 0 && (w->boots = calloc(conf->supervisor_count, sizeof *w->boots)) == NULL)
+        return base_error_set(why, NX_ENOMEM, NULL, "out of memory");
+    int err = 0;
+    for (size_t i = 0; i < conf->supervisor_count && err == 0; i++) {
+        if (!is_mine(c->in, &conf->supervisors[i]))
             continue;
-        nx_packer args;
-        value_packer_init(&args, 0);
-        int err = supervisor_args(s, &args);
-        if (err == 0)
-            err = runtime_boot(w->runtime, "supervisor", value_packer_value(&args), 0, NULL, NULL, NULL, why);
-        else
-            (void)base_error_set(why, err, s->name, "supervisor \"%s\": its arguments do not fit", s->name);
-        value_packer_fini(&args);
-        if (err != 0)
-            return err;
+        struct boot *b = &w->boots[w->boot_count++];
+        *b = (struct boot){ .worker = w, .conf = &conf->supervisors[i] };
+        loop_timer_init(&b->again, boot_again, b);
+        err = boot_start(b, why);
     }
-    return 0;
+    return err;
 }
 
 static void
 worker_stop(struct child *c, bool drain, uint64_t deadline_ns)
 {
-    runtime_stop(((struct worker *)c->room)->runtime, drain, deadline_ns, child_done, c);
+    struct worker *w = c->room;
+    w->is_stopping = true;
+    runtime_stop(w->runtime, drain, deadline_ns, child_done, c);
 }
 
 static void
 worker_close(struct child *c)
 {
     struct worker *w = c->room;
+    w->is_stopping = true;
     runtime_free(&w->runtime);
+    for (size_t i = 0; i < w->boot_count; i++)
+        loop_timer_cancel(c->loop, &w->boots[i].again);
+    free(w->boots);
     modules_free(&w->modules);
     calls_free(&w->calls);
     route_free(&w->route);
