@@ -185,7 +185,7 @@ child_fork(struct children *c, struct child_slot *child, struct base_error *why)
         return err;
     }
     child->state = CHILD_STARTING;
-    child->is_ending = child->is_warned = false;
+    child->is_ending = child->is_warned = child->is_told_to_start = false;
     child->respawn_at_ns = 0;
     child->watched_handlers = child->aborted_ns = 0;
     child->watched_since_ns = child->started_ns;
@@ -196,6 +196,7 @@ child_fork(struct children *c, struct child_slot *child, struct base_error *why)
 static void
 child_start_order(struct child_slot *child)
 {
+    child->is_told_to_start = true;
     order_give(child, &(struct channel_message){ .order = CHANNEL_START, .slot = child->slot, .generation = child->generation });
 }
 
@@ -209,7 +210,8 @@ children_start_all(struct children *c, struct base_error *why)
         for (size_t j = 0; j < i && err == 0; j++)
             err = connect_pair(c, &c->items[i], &c->items[j], why);
     for (size_t i = 0; i < c->count && err == 0; i++)
-        child_start_order(&c->items[i]);
+        if (c->items[i].kind != CHILD_GATE)
+            child_start_order(&c->items[i]);
     for (size_t i = 0; i < c->count; i++)
         orders_go(&c->items[i]);
     return err;
@@ -303,6 +305,23 @@ child_reap(struct children *c, struct child_slot *child)
         child_respawn(c, child, now);
 }
 
+/* Clients are let in when there is something behind the door. Later lives of the gate start at once. */
+static void
+start_gate(struct children *c)
+{
+    struct child_slot *gate = NULL;
+    for (size_t i = 0; i < c->count; i++) {
+        if (c->items[i].kind == CHILD_GATE)
+            gate = &c->items[i];
+        else if (c->items[i].state != CHILD_READY)
+            return;
+    }
+    if (gate == NULL || gate->pid <= 0 || gate->is_told_to_start || c->is_stopping)
+        return;
+    child_start_order(gate);
+    orders_go(gate);
+}
+
 static void
 child_take_word(struct children *c, struct child_slot *child, const struct channel_message *m, struct base_error *failed)
 {
@@ -315,6 +334,7 @@ child_take_word(struct children *c, struct child_slot *child, const struct chann
         if (!c->is_stopping)
             board_set_state(shm_board(c->base.shm), child->slot, BOARD_READY);
         log_info("master: ready process=\"%s\" pid=%d generation=%" PRIu32, child->name, (int)child->pid, child->generation);
+        start_gate(c);
     } else if (m->order == CHANNEL_FAILED && child->state == CHILD_STARTING) {
         log_error("master: cannot serve process=\"%s\" pid=%d: %s", child->name, (int)child->pid, m->text);
         (void)base_error_set(failed, NX_ESYS, child->name, "%s cannot serve: %s", child->name, m->text);

@@ -28,6 +28,7 @@ struct child_slot {
     int pidfd;                           /* -1 while there is no process */
     uint32_t generation;                 /* of the last life */
     struct orders orders;                /* and the channel they go by */
+    bool is_told_to_start;               /* CHANNEL_START was ordered in this life */
     bool is_ending;                      /* it was sent SIGKILL: said once */
     uint64_t started_ns;
     uint64_t respawn_at_ns;              /* 0 = none planned */
@@ -52,7 +53,7 @@ struct children {
 void children_init(struct children *c, const struct inherit *base, const struct secrets *secrets, int link_listen_fd, int gate_listen_fd);
 void children_fini(struct children *c);
 
-/* Fork all and order pipes between every two. After a failure some live: children_kill, and wait. */
+/* Fork all and order pipes between every two. All are told to start, the gate when the others are ready. After a failure some live: children_kill, and wait. */
 int  children_start_all(struct children *c, struct base_error *why);
 bool children_are_ready(const struct children *c);
 size_t children_alive(const struct children *c);

@@ -20,13 +20,17 @@ struct gate {
 static void
 on_deliver(void *arg, uint16_t from_slot, const struct envelope *e, const uint8_t *body)
 {
-    control_deliver(((struct gate *)arg)->control, from_slot, e, body);
+    struct gate *g = arg;
+    if (g->control != NULL)
+        control_deliver(g->control, from_slot, e, body);
 }
 
 static void
 on_process_gone(void *arg, uint16_t slot, uint32_t generation)
 {
-    control_process_gone(((struct gate *)arg)->control, slot, generation);
+    struct gate *g = arg;
+    if (g->control != NULL)
+        control_process_gone(g->control, slot, generation);
 }
 
 static int
@@ -48,6 +52,15 @@ gate_open(struct child *c, struct base_error *why)
         return err;
     route_install_ref_codec(g->route);
     c->mesh = route_borrow_mesh(g->route);
+    return 0;
+}
+
+/* Whoever connects before this waits in the socket's queue: the first answer is that of a node that serves. */
+static int
+gate_start(struct child *c, struct base_error *why)
+{
+    struct gate *g = c->room;
+    const struct inherit *in = c->in;
     struct control_config control = { .loop = c->loop, .shm = in->shm, .conf = in->conf, .route = g->route, .calls = g->calls, .listen_fd = in->listen_fd,
                                       .version = in->version };
     return control_new(&control, &g->control, why);
@@ -56,8 +69,12 @@ gate_open(struct child *c, struct base_error *why)
 static void
 gate_stop(struct child *c, bool drain, uint64_t deadline_ns)
 {
+    struct gate *g = c->room;
     (void)drain;
-    control_stop(((struct gate *)c->room)->control, deadline_ns, child_done, c);
+    if (g->control != NULL)
+        control_stop(g->control, deadline_ns, child_done, c);
+    else
+        child_done(c);
 }
 
 static void
@@ -71,5 +88,5 @@ gate_close(struct child *c)
 }
 
 const struct child_kind_ops child_gate = {
-    .name = "gate", .role = SHM_GATE, .open = gate_open, .stop = gate_stop, .close = gate_close,
+    .name = "gate", .role = SHM_GATE, .open = gate_open, .start = gate_start, .stop = gate_stop, .close = gate_close,
 };
