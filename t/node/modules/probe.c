@@ -8,6 +8,8 @@
  *   cast {target, message}               -> nil            target: a ref, or a name (local, then global)
  *   start {behavior, options...}         -> ref            options: node, name, scope, args, spawnTimeout, initTimeout, anyWorker
  *   stop {target}, register {name, scope, target?}, unregister {name, scope}, whereis {name, scope} -> ref or nil, lookup {name, scope} -> ref
+ *   registerMany {prefix, count, scope}  -> nil            this server under prefix-0, prefix-1, ...
+ *   findMany {name, count, scope}        -> how many of so many whereis, and as many lookups, found it
  *   fail {code, text}                    fails with nx_fail;   error {code}: returns that code;   crash: writes to address 0;   spin {ms}: never yields
  *   wait {ms}                            -> nil, after waiting in a call to itself's own sleeper (a deferred reply)
  *   defer {ms, value}                    -> value, by a deferred reply
@@ -106,7 +108,9 @@ probe_init(nx_self *self, nx_value args, void **state)
         nx_ref other;
         int err = nx_start(self, "probe", NULL, &other);
         if (err == 0)
-            err = nx_call(self, other, nx_make(self, "{s:s,s:I,s:n}", "type", "defer", "ms", wait, "value"), NX_FOREVER, NULL);
+            err = nx_call(self, other, nx_make(self, "{s:s,s:I,s:s}", "type", "defer", "ms", wait, "value", "waited"), NX_FOREVER, NULL);
+        if (err == 0)
+            err = nx_stop(self, other, NX_NORMAL, NX_FOREVER);
         if (err != 0)
             return err;
     }
@@ -151,6 +155,35 @@ do_names(nx_self *self, const char *type, nx_value msg, nx_packer *reply)
     else if ((err = nx_lookup(self, scope, name, &ref)) == 0)
         return nx_pack(reply, "r", ref);
     return pass_on(self, err);
+}
+
+static int
+register_many(nx_self *self, nx_value msg)
+{
+    const char *prefix = NULL;
+    int scope = NX_GLOBAL, count = 0;
+    int err = nx_unpack(msg, "{s:s,s:i,s?i}", "prefix", &prefix, "count", &count, "scope", &scope);
+    for (int i = 0; i < count && err == 0; i++) {
+        char name[NX_NAME_MAX + 1];
+        snprintf(name, sizeof name, "%.200s-%d", prefix, i);
+        err = nx_register(self, scope, name, nx_self_ref(self), 0);
+    }
+    return pass_on(self, err);
+}
+
+static int
+find_many(nx_self *self, nx_value msg, nx_packer *reply)
+{
+    const char *name = NULL;
+    int scope = NX_GLOBAL, count = 0;
+    uint64_t found = 0;
+    nx_ref ref;
+    int err = nx_unpack(msg, "{s:s,s:i,s?i}", "name", &name, "count", &count, "scope", &scope);
+    if (err != 0)
+        return err;
+    for (int i = 0; i < count; i++)
+        found += (uint64_t)nx_whereis(self, scope, name, &ref) + (uint64_t)(nx_lookup(self, scope, name, &ref) == 0);
+    return nx_pack(reply, "u", found);
 }
 
 /* A call with this body to a mirror: does it come back byte by byte? */
@@ -270,6 +303,10 @@ do_call(nx_self *self, struct probe *p, const char *type, nx_value msg, nx_packe
         return do_start(self, msg, reply);
     if (strcmp(type, "register") == 0 || strcmp(type, "unregister") == 0 || strcmp(type, "whereis") == 0 || strcmp(type, "lookup") == 0)
         return do_names(self, type, msg, reply);
+    if (strcmp(type, "registerMany") == 0)
+        return register_many(self, msg);
+    if (strcmp(type, "findMany") == 0)
+        return find_many(self, msg, reply);
     if (strcmp(type, "stats") == 0 || strcmp(type, "nodes") == 0 || strcmp(type, "behaviors") == 0 || strcmp(type, "names") == 0)
         return do_lists(self, type, msg, reply);
     if (strcmp(type, "call") == 0 || strcmp(type, "cast") == 0 || strcmp(type, "stop") == 0 || strcmp(type, "monitor") == 0 || strcmp(type, "async") == 0 ||
