@@ -19,6 +19,8 @@
 #include "process/exports.h"
 #include "process/supervisor_args.h"
 #include "route/route.h"
+#include "shm/board.h"
+#include "shm/shm.h"
 #include "supervisor/supervisor.h"
 
 /* A configured supervisor of this worker. Its first start may fail for reasons that pass (a name held elsewhere, a link worker that starts again): then it is tried
@@ -36,6 +38,7 @@ struct worker {
     struct calls *calls;
     struct modules *modules;
     struct runtime *runtime;
+    uint32_t dying[SLOT_WORKERS_MAX];    /* generations whose pipe has ended, but whose names still stand */
 };
 
 static void
@@ -47,7 +50,22 @@ on_deliver(void *arg, uint16_t from_slot, const struct envelope *e, const uint8_
 static void
 on_process_gone(void *arg, uint16_t slot, uint32_t generation)
 {
-    runtime_process_gone(((struct worker *)arg)->runtime, slot, generation);
+    struct worker *w = arg;
+    if (slot < SLOT_WORKERS_MAX && board_generation(shm_board(w->child->in->shm), slot) == generation)
+        w->dying[slot] = generation;     /* its monitors fire when its names are invisible: at the master's word, a moment from now */
+    else
+        runtime_process_gone(w->runtime, slot, generation);
+}
+
+static void
+worker_down(struct child *c, uint16_t slot, uint32_t generation)
+{
+    struct worker *w = c->room;
+    if (slot >= SLOT_WORKERS_MAX || w->dying[slot] == 0 || w->dying[slot] > generation)
+        return;
+    uint32_t gone = w->dying[slot];
+    w->dying[slot] = 0;
+    runtime_process_gone(w->runtime, slot, gone);
 }
 
 static int
@@ -191,5 +209,6 @@ worker_close(struct child *c)
 }
 
 const struct child_kind_ops child_worker = {
-    .name = "worker", .role = SHM_WORKER, .open = worker_open, .start = worker_start, .stop = worker_stop, .close = worker_close,
+    .name = "worker", .role = SHM_WORKER, .open = worker_open, .start = worker_start, .down = worker_down, .stop = worker_stop,
+    .close = worker_close,
 };
