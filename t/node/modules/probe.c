@@ -26,6 +26,7 @@
  *   remember                             -> [what casts and events brought, in order]; forget; count
  *   subscribe {events}, monitor {target}, timer {ms, value}, async {target, message, timeout, tag}
  * Casts: anything is remembered, but {fail: text} fails and {exit: true} ends it. Args of init: nil, {fail: text}, {error: code}, {wait: ms}, {spin: ms}.
+ * Of a monitored server's end it remembers whether the name "watched" still stood for somebody.
  * And behavior "mirror": answers any call with the body that it came with; has no optional callback.
  */
 #include <noex/noex.h>
@@ -449,7 +450,8 @@ probe_info(nx_self *self, void *state, const nx_info *info)
     case NX_INFO_NAME_LOST:
         return remember(p, nx_make(self, "{s:s,s:s}", "info", "name_lost", "name", info->name));
     case NX_INFO_DOWN:
-        return remember(p, nx_make(self, "{s:s,s:s}", "info", "down", "reason", nx_reason_name(info->reason)));
+        return remember(p, nx_make(self, "{s:s,s:s,s:b}", "info", "down", "reason", nx_reason_name(info->reason), "watchedIsNamed",
+                                   (int)nx_whereis(self, 0, "watched", NULL)));
     default:
         return 0;
     }
