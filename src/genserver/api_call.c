@@ -72,6 +72,8 @@ nx_stop(nx_self *self, nx_ref to, nx_reason reason, int64_t timeout_ms)
         return err;
     if (reason != NX_NORMAL && reason != NX_SHUTDOWN)
         return failure_set(r, NX_EINVAL, NULL, "a stop is NX_NORMAL or NX_SHUTDOWN");
+    if (r->callback == CALLBACK_TERMINATE && timeout_ms == NX_FOREVER)        /* two that stop each other at their end would never end */
+        return failure_set(r, NX_EINVAL, NULL, "terminate waits for the end of others with a limit, not NX_FOREVER");
     int way = invoke_route(r, to, &e);
     if (way < 0)
         return way;

@@ -301,3 +301,5 @@ runtime_stop(struct runtime *rt, bool drain, uint64_t deadline_ns, void (*done)(
         loop_defer(rt->config.loop, &rt->stop_check, stop_on, rt);
     }
 }
+    if (rt->stop_timer.fn != NULL)
+        loop_timer_cancel(rt->config.loop, &rt->stop_timer);      /* asked once more, with another deadline */

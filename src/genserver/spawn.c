@@ -83,7 +83,7 @@ void
 spawn_waits(struct runtime *rt, struct server *s)
 {
     struct start *st = s->start;
-    if (st == NULL || s->has_state || heap_has(&st->timer.node))
+    if (st == NULL || s->runner->callback != CALLBACK_INIT || s->has_state || st->init_deadline_ns == 0 || heap_has(&st->timer.node))
         return;
     if (loop_timer_set(rt->config.loop, &st->timer, st->init_deadline_ns) != 0) {
         st->is_timed_out = true;      /* without memory for its timer it must not wait */
@@ -206,7 +206,7 @@ answer_started(struct runtime *rt, struct server *s, struct start *st)
         return 0;
     }
     if (st->from.node == 0 && runtime_owns_call(rt, st->from.call_id))
-        return answer_value(rt, &st->from, KIND_SPAWN_REPLY, &ref, sizeof ref, NULL);      /* a requester of this worker: the ref as it is */
+        return answer_value(rt, &st->from, KIND_SPAWN_REPLY, NULL, 0, NULL);      /* a requester of this worker has the ref already */
     struct sys_spawn_reply reply;
     struct buf body;
     buf_init(&body, 1024);
@@ -245,15 +245,16 @@ spawn_run(struct runner *r, struct server *s)
             why = r->failure;
     }
     runner_leave(r);
-    st->is_answered = true;
     if (err != 0) {
         s->is_exiting = true;
         s->reason = NX_ERROR;
         if (s->has_state)
-            callback_terminate(r, s, NX_ERROR);       /* before the answer: who hears of the failure finds nothing left behind */
+            callback_terminate(r, s, NX_ERROR);       /* before the answer: who hears of the failure finds nothing left behind. It may wait */
+        st->is_answered = true;                       /* not earlier: what is answered may be forgotten */
         answer_failed(rt, st, &why);
         return;
     }
+    st->is_answered = true;
     s->life = SERVER_LIVE;
     bool is_lost = answer_started(rt, s, st) != 0 || st->is_unwanted;
     if (is_lost && st->scope == 0) {

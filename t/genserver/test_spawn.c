@@ -99,6 +99,56 @@ s6_timeout(nx_self *self)
 }
 UNIT(spawn, S6_an_init_that_waits_too_long_is_canceled_and_leaves_nothing) { world_run(s6_timeout); }
 
+/* Its init takes too long, and its terminate waits for the end of a child that has something to do yet: longer than a turn of the loop. */
+static struct waiting keeper_waits;
+static nx_ref keeper_child;
+static int keeper_stopped;
+
+static int
+keeper_init(nx_self *self, nx_value args, void **state)
+{
+    (void)args;
+    *state = &keeper_waits;
+    int err = nx_start(self, "puppet", NULL, &keeper_child);
+    return err != 0 ? err : wait_in_init(self, NULL, (uint64_t)(uintptr_t)&keeper_waits, NULL);
+}
+
+static void
+keeper_terminate(nx_self *self, void *state, nx_reason reason)
+{
+    (void)state, (void)reason;
+    (void)nx_cast(self, keeper_child, world_do(self, block_init, 20));
+    keeper_stopped = nx_stop(self, keeper_child, NX_SHUTDOWN, 1000);
+}
+
+static int keeper_call(nx_self *self, void *state, nx_value msg, nx_packer *reply) { (void)self, (void)state, (void)msg, (void)reply; return 0; }
+static int keeper_cast(nx_self *self, void *state, nx_value msg) { (void)self, (void)state, (void)msg; return 0; }
+static const nx_behavior keeper = NX_BEHAVIOR("keeper", .version = 1, .init = keeper_init, .handle_call = keeper_call, .handle_cast = keeper_cast,
+                                              .terminate = keeper_terminate);
+
+static void
+s6_waits_at_its_end(nx_self *self)
+{
+    struct base_error why;
+    nx_ref ref;
+    CU_ASSERT_EQUAL(modules_add_builtin(world.modules, &keeper, &why), 0);
+    keeper_waits = (struct waiting){ .target = world_puppet(self, NULL) };
+    keeper_stopped = 1;
+    nx_start_options o = { .init_timeout_ms = 20 };
+    CU_ASSERT_EQUAL(nx_start(self, "keeper", &o, &ref), NX_EINITTIMEOUT);
+    CU_ASSERT_EQUAL(nx_error(self)->timeout_ms, 20);
+    CU_ASSERT_EQUAL(keeper_waits.first, NX_ECANCELED);
+    CU_ASSERT_EQUAL(keeper_stopped, 0);
+    CU_ASSERT_EQUAL(world_stat("serversLive"), 2);
+    /* A limit beyond all measure is none. */
+    keeper_waits = (struct waiting){ .target = keeper_waits.target };
+    o.init_timeout_ms = INT64_MAX;
+    CU_ASSERT_EQUAL(nx_start(self, "keeper", &o, &ref), 0);
+    CU_ASSERT_EQUAL(keeper_waits.first, NX_ETIMEDOUT);
+    CU_ASSERT_EQUAL(nx_stop(self, ref, NX_NORMAL, 1000), 0);
+}
+UNIT(spawn, S6_a_failed_start_is_answered_when_its_terminate_has_ended) { world_run(s6_waits_at_its_end); }
+
 static void
 s4(nx_self *self)
 {
