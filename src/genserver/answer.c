@@ -31,10 +31,9 @@ answer_value(struct runtime *rt, const nx_from *to, uint8_t kind, const void *bo
 void
 answer_error(struct runtime *rt, const nx_from *to, const struct base_error *why)
 {
-    struct buf body;
+    struct failure_body body;
     if (failure_encode(why, &body) == 0)
-        (void)answer_value(rt, to, KIND_ERROR, buf_data(&body), buf_len(&body), NULL);
-    buf_fini(&body);
+        (void)answer_value(rt, to, KIND_ERROR, buf_data(&body.buf), buf_len(&body.buf), NULL);
 }
 
 void

@@ -16,13 +16,20 @@ struct async {
     int64_t timeout_ms;
     nx_ref to;
 };
+_Static_assert(sizeof(struct async) >= sizeof(struct msg), "the last word about a call needs no memory of its own");
 
 static void
-async_free(struct runtime *rt, struct async *a)
+async_end(struct runtime *rt, struct async *a)
 {
     list_remove(&a->link);
     a->server->own->async_count--;
     stats_add(rt->stats, calls_pending, -1);
+}
+
+static void
+async_free(struct runtime *rt, struct async *a)
+{
+    async_end(rt, a);
     free(a);
 }
 
@@ -53,12 +60,11 @@ on_end(void *arg, uint64_t call_id, int status, const struct call_target *target
         m = msg_new(MSG_REPLY, e, body, e->body_len);
     } else {
         struct base_error why = { .code = status };
-        struct buf bytes;
+        struct failure_body bytes;
         struct envelope error = { .kind = KIND_ERROR };
         explain(rt, a, status, &why);
         (void)failure_encode(&why, &bytes);           /* an empty body still says that it failed */
-        m = msg_new(MSG_REPLY, &error, buf_data(&bytes), buf_len(&bytes));
-        buf_fini(&bytes);
+        m = msg_new(MSG_REPLY, &error, buf_data(&bytes.buf), buf_len(&bytes.buf));
     }
     if (status == 0 && e->kind == KIND_REPLY)
         stats_add(rt->stats, calls_resolved, 1);
@@ -66,13 +72,14 @@ on_end(void *arg, uint64_t call_id, int status, const struct call_target *target
         stats_add(rt->stats, calls_timed_out, 1);
     else
         stats_add(rt->stats, calls_rejected, 1);
-    if (m != NULL) {
-        m->tag = a->tag;
-        server_put_info(rt, s, m);
-    } else {
-        log_error("genserver: out of memory, the end of a call is lost serial=%llu", (unsigned long long)s->serial);
-    }
-    async_free(rt, a);
+    uint64_t tag = a->tag;
+    async_end(rt, a);
+    if (m != NULL)
+        free(a);
+    else
+        m = msg_from_memory(a, MSG_REPLY);            /* without memory for the answer, that much can be said */
+    m->tag = tag;
+    server_put_info(rt, s, m);
 }
 
 static int

@@ -51,7 +51,7 @@ answer_result(struct runner *r, const nx_from *from, int result)
     failure_absorb(r);
     if (nx_is_value(reply))
         answer_code(rt, from, NX_EBADMSG, NULL, "the handler packed more than one value into its reply");
-    else if (r->failure.code == NX_ETOOBIG)           /* an nx_pack whose failure the handler did not look at: no silent nil */
+    else if (r->failure.code == NX_ETOOBIG || r->failure.code == NX_ENOMEM)   /* an nx_pack whose failure the handler did not look at: no silent nil */
         answer_error(rt, from, &r->failure);
     else
         (void)answer_value(rt, from, KIND_REPLY, &nil, sizeof nil, NULL);
@@ -109,7 +109,10 @@ make_info(struct runner *r, const struct msg *m, nx_info *info)
     case MSG_TIMER:
         info->kind = NX_INFO_TIMER;
         info->timer = m->tag;
-        return decode(r, m, &info->value, &why);
+        info->status = decode(r, m, &info->value, &why);
+        if (info->status != 0)        /* no value, but it fires: its server may live by it */
+            (void)failure_keep(r, &why);
+        return 0;
     case MSG_REPLY:
         info->kind = NX_INFO_REPLY;
         info->tag = m->tag;
@@ -117,6 +120,8 @@ make_info(struct runner *r, const struct msg *m, nx_info *info)
             info->status = decode(r, m, &info->value, &why);
             if (info->status != 0)
                 (void)failure_keep(r, &why);
+        } else if (m->envelope.kind == 0) {
+            info->status = failure_set(r, NX_ENOMEM, NULL, "no memory for the answer");
         } else {
             failure_decode(m->body, m->envelope.body_len, &r->failure);
             info->status = r->failure.code;
@@ -156,8 +161,8 @@ run_stop(struct server *s, struct msg *m)
     struct belongings *own = server_own(s);
     s->is_exiting = true;
     s->reason = (uint8_t)m->tag;
-    if (own == NULL) {
-        msg_free(&m);                 /* out of memory: its caller times out, the server ends all the same */
+    if (own == NULL) {                /* not a request, then (invoke_send): nobody is told */
+        msg_free(&m);
         return;
     }
     m->next = own->stops;

@@ -11,8 +11,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { ERROR_BODY_MAX = 4096 };
-
 int
 failure_set(struct runner *r, int code, const char *subject, const char *fmt, ...)
 {
@@ -79,16 +77,18 @@ nx_fail(nx_self *self, int64_t app_code, const char *fmt, ...)
 }
 
 int
-failure_encode(const struct base_error *why, struct buf *out)
+failure_encode(const struct base_error *why, struct failure_body *out)
 {
     struct sys_error e = { .code = why->code, .app_code = why->app_code, .timeout_ms = why->timeout_ms,
                            .subject = { why->subject, strlen(why->subject) }, .text = { why->text, strlen(why->text) } };
-    buf_init(out, ERROR_BODY_MAX);
-    int err = sys_error_encode(&e, out);
-    if (err == NX_EBADMSG || err == NX_EINVAL) {      /* a module's text that is no UTF-8: the code matters more */
-        buf_clear(out);
+    /* Without the heap: that there is no memory must be said too. */
+    out->buf = (struct buf){ .data = out->bytes, .cap = sizeof out->bytes, .max = sizeof out->bytes };
+    int err = sys_error_encode(&e, &out->buf);
+    if (err != 0) {                                   /* a module's text that is no UTF-8: the code matters more */
+        buf_clear(&out->buf);
         e.subject.len = e.text.len = 0;
-        err = sys_error_encode(&e, out);
+        e.timeout_ms = 0;
+        err = sys_error_encode(&e, &out->buf);
     }
     return err;
 }

@@ -47,7 +47,7 @@ enum msg_what { MSG_CALL = 1, MSG_CAST, MSG_STOP, MSG_TIMER, MSG_REPLY, MSG_NODE
 struct msg {
     struct msg *next;
     uint64_t tag;                     /* timer, monitor or the caller's own tag */
-    struct envelope envelope;         /* kind and body_len always; node, session, call_id, deadline_ns of a request */
+    struct envelope envelope;         /* kind and body_len always; node, session, call_id, deadline_ns of a request; MSG_REPLY of kind 0: no memory */
     uint8_t what;
     uint8_t body[];
 };
@@ -55,6 +55,7 @@ struct msg {
 struct mailbox { struct msg *first, *last; uint64_t bytes; uint32_t count; };
 
 struct msg *msg_new(enum msg_what what, const struct envelope *e, const void *body, size_t len);   /* NULL = out of memory */
+struct msg *msg_from_memory(void *memory, enum msg_what what);       /* one without a body, in heap memory of at least its size that changes hands */
 void msg_free(struct msg **m);
 void mailbox_put(struct mailbox *box, struct msg *m);
 void mailbox_put_first(struct mailbox *box, struct msg *m);
@@ -182,7 +183,8 @@ void callback_terminate(struct runner *r, struct server *s, nx_reason reason);
 int  failure_set(struct runner *r, int code, const char *subject, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 int  failure_keep(struct runner *r, const struct base_error *why);
 void failure_absorb(struct runner *r);                               /* take over what nx_pack, nx_unpack or nx_ref_parse said last */
-int  failure_encode(const struct base_error *why, struct buf *out);  /* as the body of KIND_ERROR */
+struct failure_body { struct buf buf; uint8_t bytes[BASE_ERROR_TEXT + BASE_ERROR_SUBJECT + 224]; };     /* buf lies in bytes: nothing to give back */
+int  failure_encode(const struct base_error *why, struct failure_body *out);  /* as the body of KIND_ERROR */
 void failure_decode(const void *body, size_t len, struct base_error *out);   /* anything malformed becomes NX_EBADMSG */
 /* What a callback's negative result means to others: code, and the text of the failure it stands for. */
 void failure_of_result(struct runner *r, int64_t result, struct base_error *out);

@@ -113,7 +113,7 @@ send_here(struct runtime *rt, const struct envelope *e, const void *body)
     int err = sys_stop_decode(body, e->body_len, &stop, &why);
     if (err != 0)
         return err;
-    struct msg *m = msg_new(MSG_STOP, e, NULL, 0);
+    struct msg *m = server_own(s) != NULL ? msg_new(MSG_STOP, e, NULL, 0) : NULL;         /* where it is kept until the server is gone */
     if (m == NULL)
         return NX_ENOMEM;
     m->tag = (uint64_t)stop.reason;
@@ -190,6 +190,8 @@ static int
 keep_body(struct runtime *rt, struct wait *w, const uint8_t *body, size_t len)
 {
     struct runner *r = w->runner;
+    if (len == 0)
+        return 0;                     /* a start on this worker: there is nothing to keep, and nothing that can fail */
     if (len >= TAKE_OVER && rt->giving != NULL) {
         struct held *h = runner_alloc(r, sizeof *h);
         if (h == NULL)
@@ -205,8 +207,7 @@ keep_body(struct runtime *rt, struct wait *w, const uint8_t *body, size_t len)
     uint8_t *copy = runner_alloc(r, len);
     if (copy == NULL)
         return NX_ENOMEM;
-    if (len > 0)
-        memcpy(copy, body, len);
+    memcpy(copy, body, len);
     w->body = copy;
     w->len = len;
     return 0;

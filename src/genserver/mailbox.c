@@ -30,6 +30,14 @@ msg_new(enum msg_what what, const struct envelope *e, const void *body, size_t l
     return m;
 }
 
+struct msg *
+msg_from_memory(void *memory, enum msg_what what)
+{
+    struct msg *m = memory;
+    *m = (struct msg){ .what = (uint8_t)what };
+    return m;
+}
+
 void
 msg_free(struct msg **m)
 {

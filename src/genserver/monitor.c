@@ -19,6 +19,7 @@ struct watch {
     nx_ref target;
     uint32_t session;
 };
+_Static_assert(sizeof(struct watch) >= sizeof(struct msg), "a watch becomes the message that it fires");
 
 struct watcher {
     struct list of_server, of_origin; /* the target's list; the watcher's process or node */
@@ -31,13 +32,19 @@ struct watcher {
 /* ---- the watcher's half */
 
 static void
-watch_free(struct runtime *rt, struct watch *w)
+watch_end(struct runtime *rt, struct watch *w)
 {
     (void)table_take(rt->watches, w->id);
     list_remove(&w->of_server);
     list_remove(&w->of_origin);
     w->server->own->watch_count--;
     stats_set(rt->stats, monitors, table_count(rt->watches));
+}
+
+static void
+watch_free(struct runtime *rt, struct watch *w)
+{
+    watch_end(rt, w);
     free(w);
 }
 
@@ -45,38 +52,37 @@ watch_free(struct runtime *rt, struct watch *w)
 static void
 fire(struct runtime *rt, struct watch *w, nx_reason reason, struct sys_text text)
 {
-    struct msg *m = msg_new(MSG_DOWN, NULL, text.at, text.len);
-    if (m == NULL) {
-        log_error("genserver: out of memory, a monitor does not fire serial=%llu", (unsigned long long)w->server->serial);
-        watch_free(rt, w);
-        return;
-    }
-    m->tag = w->id;
-    m->envelope.slot = w->target.slot;                /* the target, as monitor_info puts it together again */
-    m->envelope.node = w->target.node;
-    m->envelope.serial = w->target.serial;
-    m->envelope.generation = w->target.generation;
-    m->envelope.call_id = w->target.incarnation;
+    struct watch copy = *w;
+    struct msg *m = text.len > 0 ? msg_new(MSG_DOWN, NULL, text.at, text.len) : NULL;
+    watch_end(rt, w);
+    if (m != NULL)
+        free(w);
+    else
+        m = msg_from_memory(w, MSG_DOWN);             /* so that it fires without memory, too */
+    m->tag = copy.id;
+    m->envelope.slot = copy.target.slot;              /* the target, as monitor_info puts it together again */
+    m->envelope.node = copy.target.node;
+    m->envelope.serial = copy.target.serial;
+    m->envelope.generation = copy.target.generation;
+    m->envelope.call_id = copy.target.incarnation;
     m->envelope.session = (uint32_t)reason;
-    struct server *s = w->server;
-    watch_free(rt, w);
-    server_put_info(rt, s, m);
+    server_put_info(rt, copy.server, m);
 }
 
 int
 monitor_info(struct runner *r, const struct msg *m, nx_info *info)
 {
-    char *text = runner_alloc(r, (size_t)m->envelope.body_len + 1);
-    if (text == NULL)
-        return NX_ENOMEM;
-    memcpy(text, m->body, m->envelope.body_len);
-    text[m->envelope.body_len] = '\0';
+    char *text = m->envelope.body_len > 0 ? runner_alloc(r, (size_t)m->envelope.body_len + 1) : NULL;
+    if (text != NULL) {
+        memcpy(text, m->body, m->envelope.body_len);
+        text[m->envelope.body_len] = '\0';
+    }
     info->kind = NX_INFO_DOWN;
     info->tag = m->tag;
     info->ref = (nx_ref){ .incarnation = m->envelope.call_id, .serial = m->envelope.serial, .node = m->envelope.node,
                           .generation = m->envelope.generation, .slot = m->envelope.slot };
     info->reason = (nx_reason)m->envelope.session;
-    info->text = text[0] != '\0' ? text : nx_reason_name(info->reason);
+    info->text = text != NULL ? text : nx_reason_name(info->reason);
     return 0;
 }
 
@@ -128,6 +134,8 @@ nx_monitor(nx_self *self, nx_ref ref, uint64_t *monitor)
         return failure_set(r, NX_EINVAL, NULL, "terminate is the last callback: no monitor can fire after it");
     struct envelope e = { .kind = 0 };
     int way = route_to(rt->config.route, ref, &e);
+    if (way > 0)
+        ref.node = e.node;            /* taken in when its node was still a stranger: what is said of that node goes by the table's number */
     struct belongings *own = server_own(r->server);
     struct origin *o = own != NULL ? origin_get(rt, ref.node, ref.slot) : NULL;
     if (o == NULL)

@@ -96,7 +96,6 @@ server_own(struct server *s)
     list_init(&own->watchers);
     list_init(&own->asyncs);
     list_init(&own->subscriber);
-    list_init(&own->subscriber);
     own->server = s;
     s->own = own;
     return own;
@@ -140,7 +139,7 @@ server_put_stop(struct runtime *rt, struct server *s, struct msg *m, bool first)
 {
     if (s->life == SERVER_ENDING) {
         struct belongings *own = server_own(s);
-        if (own == NULL) {
+        if (own == NULL) {            /* not a request, then (invoke_send): nobody is told */
             msg_free(&m);
             return;
         }
@@ -324,6 +323,8 @@ server_end(struct runtime *rt, struct server *s)
         names_gone(s);
         return;
     }
+    if (s->is_named)
+        server_names_gone(rt, s->serial);             /* no memory to wait for it */
     finish(rt, s);
 }
 

@@ -106,12 +106,12 @@ start_here(struct runner *r, struct envelope *e, struct sys_spawn *q, int64_t ti
         r->server->wait = NULL;
         return failure_keep(r, &why);
     }
-    w.to = server_ref(rt, st->server);
+    w.to = server_ref(rt, st->server);        /* the answer says no more than that it is so */
     w.target.serial = w.to.serial;    /* so that an init that calls its starter is seen as a cycle */
     invoke_park(r, &w);
     err = invoke_status(r, &w, w.to, timeout_ms);
     if (err == 0)
-        memcpy(out, w.body, sizeof *out);
+        *out = w.to;
     return err;
 }
 
@@ -162,14 +162,14 @@ start_there(struct runner *r, int way, struct envelope *e, struct sys_spawn *q, 
     e->body_len = (uint32_t)buf_len(&body);
     err = invoke_wait(r, &w, WAIT_START, way, e, buf_data(&body), ref, timeout_ms, deadline_ns);
     buf_fini(&body);
-    if (err == NX_ETIMEDOUT || err == NX_ECANCELED)
-        send_word(rt, KIND_SPAWN_CANCEL, e, e->slot, e->generation, w.call_id);
+    if (err == 0 && w.answer != KIND_SPAWN_REPLY)
+        return failure_set(r, NX_EBADMSG, NULL, "a start was answered by a message of kind %u", w.answer);
+    if (err == 0 && (sys_spawn_reply_decode(w.body, w.len, &reply, &why) != 0 || route_ref_from_wire(rt->config.route, &reply.ref, &ref, &why) != 0))
+        err = failure_keep(r, &why);
+    if (err == NX_ETIMEDOUT || err == NX_ECANCELED || err == NX_ENOMEM || (err != 0 && w.answer == KIND_SPAWN_REPLY))
+        send_word(rt, KIND_SPAWN_CANCEL, e, e->slot, e->generation, w.call_id);            /* nobody will know what may run there now */
     if (err != 0)
         return err;
-    if (w.answer != KIND_SPAWN_REPLY)
-        return failure_set(r, NX_EBADMSG, NULL, "a start was answered by a message of kind %u", w.answer);
-    if (sys_spawn_reply_decode(w.body, w.len, &reply, &why) != 0 || route_ref_from_wire(rt->config.route, &reply.ref, &ref, &why) != 0)
-        return failure_keep(r, &why);
     send_word(rt, KIND_SPAWN_ACK, e, ref.slot, ref.generation, w.call_id);
     *out = ref;
     return 0;
