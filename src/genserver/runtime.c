@@ -288,6 +288,8 @@ on_stop_deadline(void *arg)
 void
 runtime_stop(struct runtime *rt, bool drain, uint64_t deadline_ns, void (*done)(void *arg), void *arg)
 {
+    if (rt->stop_timer.fn != NULL)
+        loop_timer_cancel(rt->config.loop, &rt->stop_timer);      /* asked once more, with another deadline */
     rt->is_stopping = true;
     rt->stop_drains = drain;
     rt->stop_supervisors_first = true;
@@ -301,5 +303,3 @@ runtime_stop(struct runtime *rt, bool drain, uint64_t deadline_ns, void (*done)(
         loop_defer(rt->config.loop, &rt->stop_check, stop_on, rt);
     }
 }
-    if (rt->stop_timer.fn != NULL)
-        loop_timer_cancel(rt->config.loop, &rt->stop_timer);      /* asked once more, with another deadline */
