@@ -38,6 +38,7 @@ int  call_begin(struct calls *c, const struct call_target *target, uint64_t dead
 int  call_answer(struct calls *c, const struct envelope *e, const uint8_t *body);
 int  call_cancel(struct calls *c, uint64_t call_id);   /* 0 = forgotten, no callback; NX_ENOSERVER = had ended */
 void calls_fail_node(struct calls *c, uint32_t node, uint32_t session);              /* all of that node with this session or an older one */
+void calls_fail_nodes(struct calls *c);                /* of all other nodes, whatever the session: there is no link worker any more */
 /* Of this node: all calls to that slot with this generation, an older one, or 0 (whoever was there). */
 void calls_fail_process(struct calls *c, uint16_t slot, uint32_t generation);
 const struct call_target *call_borrow_target(const struct calls *c, uint64_t call_id);   /* NULL if not pending */

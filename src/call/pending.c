@@ -357,6 +357,17 @@ calls_fail_node(struct calls *c, uint32_t node, uint32_t session)
 }
 
 void
+calls_fail_nodes(struct calls *c)
+{
+    struct list chosen;
+    list_init(&chosen);
+    for (size_t i = 0; i < c->node_count; i++)
+        if (c->nodes[i] != NULL)
+            list_splice_back(&chosen, &c->nodes[i]->calls);
+    fail_all(c, &chosen, NX_ENODE);
+}
+
+void
 calls_fail_process(struct calls *c, uint16_t slot, uint32_t generation)
 {
     struct list chosen;

@@ -111,6 +111,21 @@ fail_node(struct runtime *rt, uint32_t index, uint32_t session)
     spawn_origin_gone(rt, o, session);
 }
 
+/* Everything that waits for any other node: also for one that the node table called up, but of which no event had told yet. */
+static void
+fail_nodes(struct runtime *rt)
+{
+    size_t cursor = 0;
+    struct origin *o;
+    calls_fail_nodes(rt->config.calls);
+    while ((o = table_next(rt->origins, &cursor, NULL)) != NULL) {       /* what follows makes messages, no origins */
+        if (!origin_is_node(o))
+            continue;
+        monitor_origin_gone(rt, o, UINT32_MAX, NX_NOCONNECTION);
+        spawn_origin_gone(rt, o, UINT32_MAX);
+    }
+}
+
 void
 events_node(struct runtime *rt, const struct envelope *e, const uint8_t *body)
 {
@@ -142,11 +157,11 @@ void
 events_link_gone(struct runtime *rt)
 {
     const char *reason = nodes_reason_name(NODES_CONNECTION_CLOSED);
+    fail_nodes(rt);
     for (uint32_t i = 1; i < rt->view_count; i++) {
         if (!rt->view[i].is_up)
             continue;
         rt->view[i].is_up = false;
-        fail_node(rt, i, rt->view[i].session);
         const char *id = nodes_borrow_id(shm_nodes(rt->config.shm), i);
         if (id == NULL)
             continue;
@@ -189,9 +204,12 @@ static unsigned
 wanted(struct runtime *rt)
 {
     unsigned all = 0;
-    list_each(it, &rt->subscribers)
-        all |= subscriber_at(it)->events;
-    return all & (NX_EVENTS_NODES | NX_EVENTS_NAMES);
+    list_each(it, &rt->subscribers) {
+        all |= subscriber_at(it)->events & (NX_EVENTS_NODES | NX_EVENTS_NAMES);
+        if (all == (NX_EVENTS_NODES | NX_EVENTS_NAMES))
+            break;                    /* thousands may end one after the other, and each asks */
+    }
+    return all;
 }
 
 static void

@@ -249,6 +249,7 @@ void invoke_forget_asyncs(struct runtime *rt, struct server *s);
 /* One per (node, slot) of which we hold something; slot 0 for another node. */
 struct origin { uint64_t key; struct list watches, watchers, starts; uint32_t start_count; };
 struct origin *origin_get(struct runtime *rt, uint32_t node, uint16_t slot);    /* made if needed; NULL = out of memory */
+bool origin_is_node(const struct origin *o);                                    /* another node, not a process of this one */
 struct origin *origin_find(struct runtime *rt, uint32_t node, uint16_t slot);   /* NULL = we hold nothing of it */
 
 /* ---------------------------------------------------------------- spawn.c: here; start.c: asking for it */

@@ -17,6 +17,12 @@ key_of(uint32_t node, uint16_t slot)
     return (uint64_t)node << 16 | (node != 0 ? 0 : slot);
 }
 
+bool
+origin_is_node(const struct origin *o)
+{
+    return o->key >> 16 != 0;
+}
+
 struct origin *
 origin_find(struct runtime *rt, uint32_t node, uint16_t slot)
 {
