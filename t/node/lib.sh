@@ -6,7 +6,7 @@
 #   wait_log NAME REGEX [S]       until a line of the node's log matches (from the mark set by log_mark, else from the beginning)
 #   wait_until S COMMAND...       until the command succeeds; tried at each line of the node's log and 20 times a second
 #   start_on NAME SLOT BEHAVIOR [ARGS...]   a server on that worker; its ref in $REPLY
-#   stat NAME COUNTER             one figure of `noexctl stats`;  worker_stat NAME SLOT FIELD one of `noexctl workers`
+#   figure NAME COUNTER           one figure of `noexctl stats`;  worker_stat NAME SLOT FIELD one of `noexctl workers`
 #   quickly COMMAND...            succeeds if the command ends within a second, whatever it says
 #   ok NAME COMMAND...            one test: passed if the command succeeds
 #   is NAME GOT WANTED, like NAME GOT REGEX
@@ -131,8 +131,8 @@ start_on() {
     done
     return 1
 }
-stat() { "$noexctl" -s "$(sock_of "$1")" stats --json | sed -n "s/.*\"$2\":\([0-9]*\).*/\1/p"; }
-stat_is() { [ "$(stat "$1" "$2")" = "$3" ]; }
+figure() { "$noexctl" -s "$(sock_of "$1")" stats --json | sed -n "s/.*\"$2\":\([0-9]*\).*/\1/p"; }
+figure_is() { [ "$(figure "$1" "$2")" = "$3" ]; }
 worker_stat() { "$noexctl" -s "$(sock_of "$1")" workers --json | sed 's/},{/}\n{/g' | sed -n "/\"slot\":$2,/s/.*\"$3\":\([0-9]*\).*/\1/p"; }
 worker_stat_is() { [ "$(worker_stat "$1" "$2" "$3")" = "$4" ]; }
 # Bounds for what must not wait for its timeout, all of which are many times longer.
