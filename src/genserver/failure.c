@@ -69,7 +69,7 @@ nx_fail(nx_self *self, int64_t app_code, const char *fmt, ...)
     char text[BASE_ERROR_TEXT];       /* the arguments may be texts of nx_error, which lie where this goes */
     va_list ap;
     va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
+    (void)vsnprintf(text, sizeof text, fmt != NULL ? fmt : "(no text)", ap);
     va_end(ap);
     (void)failure_set(r, NX_EAPP, NULL, "%s", text);
     r->failure.app_code = app_code;

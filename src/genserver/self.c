@@ -83,7 +83,7 @@ nx_log(nx_self *self, enum nx_log_level level, const char *fmt, ...)
 {
     static const enum log_level levels[] = { [NX_LOG_ERROR] = LOG_ERROR, [NX_LOG_WARN] = LOG_WARN, [NX_LOG_INFO] = LOG_INFO, [NX_LOG_DEBUG] = LOG_DEBUG };
     struct runner *r = runner_of(self);
-    if (r == NULL || (unsigned)level >= BASE_COUNT(levels) || levels[level] > log_get_level() || !log_gate_pass(&r->rt->log_gate, LOGS_PER_SECOND))
+    if (r == NULL || fmt == NULL || (unsigned)level >= BASE_COUNT(levels) || levels[level] > log_get_level() || !log_gate_pass(&r->rt->log_gate, LOGS_PER_SECOND))
         return;
     char text[1024];
     va_list ap;

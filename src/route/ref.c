@@ -203,7 +203,7 @@ nx_ref_equal(nx_ref a, nx_ref b)
 int
 nx_ref_text(nx_ref ref, char *out, size_t size)
 {
-    return installed != NULL ? route_ref_text(installed, ref, out, size) : NX_EINVAL;
+    return installed != NULL && out != NULL ? route_ref_text(installed, ref, out, size) : NX_EINVAL;
 }
 
 int
@@ -211,8 +211,8 @@ nx_ref_parse(const char *text, nx_ref *out)
 {
     struct base_error *why = value_last_error();
     struct wire_ref wire;
-    if (installed == NULL || text == NULL)
-        return base_error_set(why, NX_EINVAL, NULL, "ref: there is no text to read");
+    if (installed == NULL || text == NULL || out == NULL)
+        return base_error_set(why, NX_EINVAL, NULL, "ref: there is no text to read, or nowhere to put the ref");
     int err = wire_ref_from_text(text, strlen(text), &wire, why);
     return err != 0 ? err : route_ref_from_wire(installed, &wire, out, why);
 }
