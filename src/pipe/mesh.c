@@ -60,14 +60,17 @@ static bool
 flush_all(void *arg)
 {
     struct mesh *m = arg;
+    bool more = false;
     m->flushed_turn = loop_turns(m->config.loop);
     list_each_safe(link, next, &m->dirty) {
         struct peer *p = list_item(link, struct peer, dirty);
         pipe_writer_flush(p->writer);             /* tells nobody anything now: what breaks is told at the end of the turn */
         if (pipe_writer_queued(p->writer) == 0)
             list_remove(&p->dirty);
+        else if (!pipe_writer_is_waiting(p->writer))
+            more = true;                          /* full, and there was no memory to be told when it takes more */
     }
-    return false;
+    return more;
 }
 
 int

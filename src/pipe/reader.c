@@ -20,12 +20,14 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/clock.h"
 
 enum {
     READ_BYTES = 64 * 1024,           /* what a pipe holds */
     BUFFER_BYTES = 2 * READ_BYTES,    /* so that a whole read fits behind the beginning of a message */
     READS_PER_TURN = 4,               /* then the other descriptors have their turn */
     SMALL_READ = 16 * 1024,           /* less room than this at the end: move a short beginning to the front */
+    RETRY_MS = 20,                    /* pause of a pipe for whose message there is no memory */
     BIG_BUFFER_READS = 64             /* a bigger buffer goes when it was not needed for so many reads */
 };
 
@@ -41,6 +43,7 @@ struct pipe_reader {
     bool ended;                       /* on_end has been called */
     bool drain;
     bool freed;
+    struct loop_timer retry;
     struct loop_defer free_later;
     pipe_message_fn *on_message;
     pipe_end_fn *on_end;
@@ -49,6 +52,7 @@ struct pipe_reader {
 };
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
+static void on_retry(void *arg);
 
 int
 pipe_reader_new(struct loop *loop, int fd, size_t max_body, pipe_message_fn *on_message, pipe_end_fn *on_end, void *arg, struct pipe_reader **out)
@@ -65,6 +69,7 @@ pipe_reader_new(struct loop *loop, int fd, size_t max_body, pipe_message_fn *on_
         free(r);
         return NX_ENOMEM;
     }
+    loop_timer_init(&r->retry, on_retry, r);
     r->loop = loop;
     r->fd = fd;
     r->cap = BUFFER_BYTES;
@@ -92,6 +97,7 @@ pipe_reader_free(struct pipe_reader **r_ptr)
         return;
     *r_ptr = NULL;
     r->freed = true;
+    loop_timer_cancel(r->loop, &r->retry);
     event_free(r->readable);                      /* before the close: a stray copy of the pipe would keep it in epoll */
     r->readable = NULL;
     (void)close(r->fd);
@@ -109,6 +115,7 @@ end_with(struct pipe_reader *r, int status)
     r->ended = true;
     r->at = r->end = 0;
     (void)event_del(r->readable);
+    loop_timer_cancel(r->loop, &r->retry);
     r->depth++;
     r->on_end(r->arg, status, torn);
     r->depth--;
@@ -206,12 +213,32 @@ make_room(struct pipe_reader *r)
 
 enum read_result { READ_FULL, READ_SHORT, READ_EMPTY, READ_END };
 
+/* No memory for a message that is on its way. Its writer is well, and its bounds hold what comes behind: so this pipe rests for a while. */
+static void
+rest(struct pipe_reader *r)
+{
+    if (loop_timer_set(r->loop, &r->retry, loop_now_ns(r->loop) + RETRY_MS * CLOCK_NS_PER_MS) == 0)
+        (void)event_del(r->readable);             /* else the next turn tries again already */
+}
+
+static void
+on_retry(void *arg)
+{
+    struct pipe_reader *r = arg;
+    if (event_add(r->readable, NULL) != 0)
+        rest(r);
+}
+
 /* One read(2) and the messages it completes. READ_END: nothing more will come, or the callback has freed the reader. */
 static enum read_result
 read_once(struct pipe_reader *r)
 {
     int err = make_room(r);
-    if (err != 0) {
+    if (err != 0 && !r->drain) {
+        rest(r);
+        return READ_EMPTY;
+    }
+    if (err != 0) {                               /* its writer is dead: it ends here and now */
         end_with(r, err);
         return READ_END;
     }

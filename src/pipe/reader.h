@@ -14,7 +14,7 @@ struct pipe_reader;
  * it has returned. */
 typedef void pipe_message_fn(void *arg, const struct envelope *e, const uint8_t *body);
 /* The end: 0 = EOF at a message boundary or with a torn tail thrown away; NX_EBADMSG = the writer broke the format (length above max_body);
- * NX_ENOMEM; NX_ESYS. Called once; it may free the reader. */
+ * NX_ENOMEM = while it was drained; NX_ESYS. Called once; it may free the reader. A message for which there is no memory waits in the pipe. */
 typedef void pipe_end_fn(void *arg, int status, size_t torn_bytes);
 
 int  pipe_reader_new(struct loop *loop, int fd, size_t max_body, pipe_message_fn *on_message, pipe_end_fn *on_end, void *arg,

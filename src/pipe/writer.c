@@ -87,6 +87,12 @@ pipe_writer_free(struct pipe_writer **w_ptr)
     free(w);
 }
 
+bool
+pipe_writer_is_waiting(const struct pipe_writer *w)
+{
+    return w->waiting;
+}
+
 size_t
 pipe_writer_queued(const struct pipe_writer *w)
 {

@@ -22,6 +22,7 @@ void pipe_writer_free(struct pipe_writer **w);     /* closes; what was not writt
 int  pipe_writer_put(struct pipe_writer *w, const struct envelope *e, const void *body);
 /* Write what the pipe takes now; the rest goes when it is writable. Called by the mesh at the end of a turn. */
 void pipe_writer_flush(struct pipe_writer *w);
+bool   pipe_writer_is_waiting(const struct pipe_writer *w);          /* the pipe is full, and the loop will tell when it takes more */
 size_t pipe_writer_queued(const struct pipe_writer *w);
 
 #endif
