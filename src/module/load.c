@@ -75,17 +75,24 @@ find_loaded(const struct modules *m, const uint8_t hash[static MODULE_HASH])
     return NULL;
 }
 
+static void
+fill_place(struct place *p, const struct loaded *l)
+{
+    atomic_store_explicit(&p->path, NULL, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
+    p->base = l->image.base;
+    p->low = l->image.low;
+    p->high = l->image.high;
+    atomic_store_explicit(&p->path, l->path, memory_order_release);
+}
+
 static int
 take_place(struct modules *m, struct loaded *l, struct base_error *why)
 {
     for (size_t i = 0; i < BASE_COUNT(m->places); i++) {
-        struct place *p = &m->places[i];
-        if (atomic_load_explicit(&p->path, memory_order_relaxed) != NULL)
+        if (atomic_load_explicit(&m->places[i].path, memory_order_relaxed) != NULL)
             continue;
-        p->base = l->image.base;
-        p->low = l->image.low;
-        p->high = l->image.high;
-        atomic_store_explicit(&p->path, l->path, memory_order_release);
+        fill_place(&m->places[i], l);
         l->place = i;
         return 0;
     }
@@ -277,9 +284,11 @@ modules_load(struct modules *m, const char *path, const uint8_t hash[MODULE_HASH
         return base_error_set(why, NX_ENOMEM, path, "module %s: out of memory", path);
 
     int err = 0;
-    if (l != NULL && l->image.handle == NULL)         /* the linker kept it when it was retired: count it again */
+    if (l != NULL && l->image.handle == NULL) {       /* the linker kept it when it was retired: count it again */
         err = image_open(l->path, &l->image, why);
-    else if (l == NULL)
+        if (err == 0)
+            fill_place(&m->places[l->place], l);      /* it may have let go of it since then, and mapped it elsewhere now */
+    } else if (l == NULL)
         err = open_file(m, path, hash, &l, why);
     if (err == 0)
         err = descriptor_read(&l->image, path, d, why);
