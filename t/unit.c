@@ -73,6 +73,7 @@ main(int argc, char **argv)
         return 99;
     }
     printf("1..%d\n", planned);
+    fflush(stdout);                      /* a test that forks must not print it again */
     CU_set_test_start_handler(on_start);
     CU_set_test_complete_handler(on_complete);
     CU_run_all_tests();
