@@ -7,7 +7,7 @@
  * Runs in: the gate.
  *
  * Nothing is missed and nothing told twice. Nodes: every process is told of each change; our own view is the snapshot, and a
- * change is told when it changes the view. Names: subscribe, then ask the link worker anything (the barrier): its answer comes
+ * change is told when it changes the view; with the link worker all nodes go down. Names: subscribe, then ask the link worker anything (the barrier): its answer comes
  * behind the subscription, so a snapshot taken now has all that we were not sent. Each event carries the registry's version;
  * those that the snapshot had already are dropped. After the death of the link worker its successor asks us to subscribe again,
  * and clients get `reset` and a new snapshot.
@@ -87,7 +87,7 @@ control_events_node(struct control *c, const struct envelope *e, const uint8_t *
         view->is_up = false;
         tell_node(c, e->node, false, event.reason.at, event.reason.len);
     } else if (event.is_up && !(view->is_up && view->incarnation == event.incarnation)) {
-        static const char closed[] = "connection_closed";
+        const char *closed = nodes_reason_name(NODES_CONNECTION_CLOSED);
         if (view->is_up)                   /* another life of it, and the end of the former was not told */
             tell_node(c, e->node, false, closed, strlen(closed));
         *view = (struct node_view){ .is_up = true, .incarnation = event.incarnation };
@@ -305,9 +305,17 @@ control_events_owner_ready(struct control *c)
     sync_names(c);
 }
 
+/* No node can be reached without it. Its successor may begin before there is a way from it to us, so we do not wait to be told. */
 void
 control_events_link_gone(struct control *c)
 {
+    const char *closed = nodes_reason_name(NODES_CONNECTION_CLOSED);
+    for (uint32_t i = 1; i < c->view_max; i++) {
+        if (!c->view[i].is_up)
+            continue;
+        c->view[i].is_up = false;
+        tell_node(c, i, false, closed, strlen(closed));
+    }
     c->events.is_subscribed = false;
     if (c->events.barrier != 0)
         (void)call_cancel(c->config.calls, c->events.barrier);

@@ -119,6 +119,30 @@ UNIT(events, a_new_link_worker_means_a_new_snapshot)
     node_finish(&n);
 }
 
+/* Its successor may tell of the end before it has a way to us: we see it ourselves. */
+UNIT(events, without_a_link_worker_no_node_is_up)
+{
+    struct node n;
+    node_start(&n);
+    struct client *c = ask_open(&n), *late = ask_open(&n);
+    CU_ASSERT_STRING_EQUAL(ask(c, "events", "{\"names\":false}"), "true");
+    SAYS(ask_event(c, SOON), "node_up");
+    CU_ASSERT_STRING_EQUAL(ask_event(c, SOON), "{\"event\":\"ready\"}");
+    node_order(&n, ORDER_LINK_DIES);
+    CU_ASSERT_STRING_EQUAL(ask_event(c, SOON), "{\"event\":\"node_down\",\"node\":\"" NODE_PEER "\",\"reason\":\"connection_closed\"}");
+    CU_ASSERT_STRING_EQUAL(ask(late, "events", "{\"names\":false}"), "true");
+    CU_ASSERT_STRING_EQUAL(ask_event(late, SOON), "{\"event\":\"ready\"}");
+    node_order(&n, ORDER_LINK_RETURNS);
+    node_order(&n, ORDER_PEER_DOWN);       /* told already */
+    node_order(&n, ORDER_PEER_UP);
+    SAYS(ask_event(c, SOON), "{\"event\":\"node_up\",\"node\":\"" NODE_PEER "\"");
+    SAYS(ask_event(late, SOON), "{\"event\":\"node_up\",\"node\":\"" NODE_PEER "\"");
+    expect_quiet(&n, c);
+    client_close(&c);
+    client_close(&late);
+    node_finish(&n);
+}
+
 UNIT(events, a_link_worker_that_sleeps_is_waited_for)
 {
     struct node n;
