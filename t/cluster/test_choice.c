@@ -77,8 +77,8 @@ run_schedule(struct net *net, unsigned (*pick)(struct net *net, unsigned options
     }
     CU_ASSERT_EQUAL(net_links(net, 0, 1), 1);
     for (unsigned i = 0; i < net->wire_top; i++)     /* and it is the one that the smaller id has dialled */
-        if (net->wires[i].is_used && net->wires[i].end[0].is_open)
-            CU_ASSERT_EQUAL(net->wires[i].end[0].node, 0);
+        if (net->wires[i]->is_used && net->wires[i]->end[0].is_open)
+            CU_ASSERT_EQUAL(net->wires[i]->end[0].node, 0);
 }
 
 static struct net *
@@ -152,7 +152,7 @@ UNIT(choice, a_dial_into_a_black_hole_does_not_keep_the_other_direction_away)
     net_start(net, 0);
     net_start(net, 1);
     /* The smaller one's dial gets no answer: its SYN is lost. */
-    net->cut[0][1] = net->cut[1][0] = true;
+    net_cut(net, 0, 1, true);
     while (net->dials[0] == 0)
         (void)net_step(net, net->now_ns + CLOCK_NS_PER_S);
     net_cut(net, 0, 1, false);
@@ -168,16 +168,7 @@ UNIT(choice, a_follower_that_lost_its_link_unseen_gets_a_new_one_with_one_down_e
         CU_ASSERT(net_run_until(net, 1000, net_all_up));
         net_run(net, 2000);
         /* The connection breaks for one side only; the other does not hear of it (no FIN, no RST). */
-        for (unsigned i = 0; i < net->wire_top; i++) {
-            struct net_wire *w = &net->wires[i];
-            for (int side = 0; w->is_used && side < 2; side++) {
-                if (w->end[side].node == loser && w->end[side].is_open) {
-                    w->end[side].is_open = false;
-                    struct cluster_time t = { .now_ns = net->now_ns, .wall_ms = net->wall_ms + net->now_ns / CLOCK_NS_PER_MS };
-                    cluster_closed(net->nodes[loser].cluster, t, w->end[side].number, NODES_CONNECTION_CLOSED);
-                }
-            }
-        }
+        net_lose(net, loser, 1 - loser);
         net_run(net, 2300);                  /* a dial's pause and the wait for a sign of life; silence would take 3.5 s */
         CU_ASSERT(net_all_up(net));
         CU_ASSERT_EQUAL(net->nodes[0].downs[1], 1);

@@ -241,11 +241,11 @@ UNIT(membership, M8_traffic_is_life_and_replaces_light_heartbeats_but_not_full_o
     struct net_node *a = &net->nodes[0], *b = &net->nodes[1];
     uint64_t conn_a = 0, conn_b = 0;
     for (unsigned i = 0; i < net->wire_top; i++) {
-        for (int side = 0; net->wires[i].is_used && side < 2; side++) {
-            if (net->wires[i].end[side].node == 0)
-                conn_a = net->wires[i].end[side].number;
+        for (int side = 0; net->wires[i]->is_used && side < 2; side++) {
+            if (net->wires[i]->end[side].node == 0)
+                conn_a = net->wires[i]->end[side].number;
             else
-                conn_b = net->wires[i].end[side].number;
+                conn_b = net->wires[i]->end[side].number;
         }
     }
     uint64_t before = net->messages[0];
@@ -268,15 +268,15 @@ UNIT(membership, row26_a_node_whose_own_loop_was_stopped_declares_nobody_down)
 {
     struct net *net = pair(12);
     net_run(net, 5000);
-    net->nodes[0].is_frozen = true;          /* less than the limit: the other keeps it */
+    net_freeze(net, 0, true);          /* less than the limit: the other keeps it */
     net_run(net, 2400);
-    net->nodes[0].is_frozen = false;
+    net_freeze(net, 0, false);
     net_run(net, 5000);
     CU_ASSERT_EQUAL(net->nodes[0].downs[1] + net->nodes[1].downs[0], 0);
     net_cut(net, 0, 1, true);                /* stopped, and nothing to read at once when it wakes: still an interval of grace */
-    net->nodes[0].is_frozen = true;
+    net_freeze(net, 0, true);
     net_run(net, 3300);
-    net->nodes[0].is_frozen = false;
+    net_freeze(net, 0, false);
     net_run(net, 500);
     CU_ASSERT_EQUAL(net->nodes[0].downs[1], 0);
     net_run(net, 3500);
@@ -340,11 +340,11 @@ UNIT(membership, torture67_a_cut_in_one_direction_is_down_on_both_sides)
     for (int from = 0; from < 2; from++) {
         struct net *net = pair(16);
         net_run(net, 5000);
-        net->cut[from][1 - from] = true;
+        net_cut_way(net, from, 1 - from, true);
         net_run(net, 9000);
         CU_ASSERT_EQUAL(net->nodes[0].downs[1], 1);
         CU_ASSERT_EQUAL(net->nodes[1].downs[0], 1);
-        net->cut[from][1 - from] = false;
+        net_cut_way(net, from, 1 - from, false);
         CU_ASSERT(net_run_until(net, 40000, net_all_up));
         OK(net);
         net_free(net);

@@ -82,11 +82,7 @@ static int
 ask_as_peer(struct net *net, int node, uint8_t kind, const struct buf *body)
 {
     struct net_node *n = &net->nodes[node];
-    uint64_t number = 0;
-    for (unsigned i = 0; i < net->wire_top; i++)
-        for (int side = 0; net->wires[i].is_used && side < 2; side++)
-            if (net->wires[i].end[side].node == node && net->wires[i].end[side].is_open)
-                number = net->wires[i].end[side].number;
+    uint64_t number = net_end_of(net, node)->number;
     struct envelope e = { .kind = kind, .body_len = (uint32_t)buf_len(body), .slot = SLOT_LINK, .call_id = UINT64_C(3) << 48 | 77 };
     struct cluster_time t = { .now_ns = net->now_ns, .wall_ms = net->wall_ms + net->now_ns / CLOCK_NS_PER_MS };
     n->last_kind = 0;
