@@ -192,7 +192,7 @@ events_registry(struct runtime *rt, const struct envelope *e, const uint8_t *bod
         if (s != NULL)
             s->is_named = true;
         else
-            server_names_gone(rt, e->serial);         /* it ended while the registrar was at it */
+            gone_tell(rt, e->serial);                 /* it ended while the registrar was at it */
     } else if (event.kind == SYS_NAME_LOST && s != NULL) {
         put_event(rt, s, MSG_NAME, body, e->body_len);
     }
@@ -241,6 +241,7 @@ events_owner_ready(struct runtime *rt)
     unsigned events = wanted(rt);
     if (events != 0)
         tell_link(rt, events);
+    gone_owner_ready(rt);
 }
 
 /* From when on does the link worker send us events? It handles our messages in order, so from before it answers a question that we ask after subscribing. */

@@ -3,7 +3,7 @@
  *
  * Lives here: the life of a server (server.c), its mailbox (mailbox.c), the run queue (scheduler.c), the stacks that callbacks run on (runner.c,
  * coroutine.c), one message and one callback (callback.c), requests that a handler waits for (invoke.c, api_call.c), calls that nobody waits for and casts
- * (async.c), answers (answer.c, failure.c), start here (spawn.c) and asking for one (start.c), timers (timers.c), monitors (monitor.c), names (names.c), events
+ * (async.c), answers (answer.c, failure.c), start here (spawn.c) and asking for one (start.c), timers (timers.c), monitors (monitor.c), names (names.c, gone.c), events
  * (events.c), deadlock probes (deadlock.c), listings (listing.c), what hangs on another process or node (origin.c).
  * Never here: sockets, pipes, files; what a module's messages mean.
  * Runs in: workers.

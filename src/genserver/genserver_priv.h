@@ -128,8 +128,15 @@ void server_cancel(struct runtime *rt, struct server *s);            /* its wait
 void server_end(struct runtime *rt, struct server *s);               /* on a runner, no callback running: terminate, give everything back */
 void server_drop(struct runtime *rt, struct server *s);              /* runtime_free: no callback, no word to anyone */
 nx_ref server_ref(struct runtime *rt, const struct server *s);
-void server_give_up(struct runtime *rt, struct server *s);           /* an ending one: do not wait for the registrar any more */
-void server_names_gone(struct runtime *rt, uint64_t serial);         /* the registrar gave a name to a server that has ended */
+void server_finish(struct runtime *rt, struct server *s);            /* its names are gone: tell those who wait, free it */
+void server_give_up(struct runtime *rt, struct server *s);           /* an ending one: do not wait for the registrar any more (gone.c) */
+
+/* ---------------------------------------------------------------- gone.c: the names of servers that have ended */
+
+bool gone_begin(struct runtime *rt, struct server *s);               /* have its names removed, then server_finish; false = cannot wait for that */
+void gone_tell(struct runtime *rt, uint64_t serial);                 /* the registrar, now and until it has confirmed; nobody waits */
+void gone_owner_ready(struct runtime *rt);                           /* a new registrar: tell it what its predecessor did not confirm */
+void gone_close(struct runtime *rt);
 
 /* ---------------------------------------------------------------- runners (runner.c): the stacks callbacks run on */
 
@@ -348,6 +355,7 @@ struct runtime {
     uint64_t last_timer, last_watch;
     nx_packer *giving;                /* the packer of the reply that is on its way to a caller of this worker */
 
+    struct list unconfirmed;          /* in gone.c: ended servers whose names the registrar may still hold */
     struct list subscribers;
     unsigned subscribed;              /* what the link worker was asked for */
     struct node_view *view;

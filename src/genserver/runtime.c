@@ -29,6 +29,7 @@ runtime_new(const struct runtime_config *config, struct runtime **out, struct ba
     list_init(&rt->idle);
     list_init(&rt->runners);
     list_init(&rt->subscribers);
+    list_init(&rt->unconfirmed);
     int err = rt->stats == NULL ? NX_EINVAL : 0;
     struct table **tables[] = { &rt->servers, &rt->origins, &rt->timers, &rt->watches, &rt->watchers };
     for (size_t i = 0; i < BASE_COUNT(tables) && err == 0; i++)
@@ -93,6 +94,7 @@ runtime_free(struct runtime **runtime)
         runner_free(&r);
     }
     coroutine_free(&rt->main);
+    gone_close(rt);
     free_origins(rt);
     events_close(rt);
     table_free(&rt->servers);

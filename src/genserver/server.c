@@ -1,8 +1,8 @@
 /*
  * server.c - the life of a GenServer on this worker.
  *
- * Lives here: making it, finding it by its serial, putting messages to it, its end: terminate, names, those who waited for it, its memory.
- * Never here: init and who asked for it (spawn.c); running its callbacks (callback.c).
+ * Lives here: making it, finding it by its serial, putting messages to it, its end: terminate, those who waited for it, its memory.
+ * Never here: init and who asked for it (spawn.c); running its callbacks (callback.c); having its names removed (gone.c).
  * Runs in: workers.
  *
  * SERVER_STARTING until its start is answered, SERVER_LIVE, then SERVER_ENDING while the registrar takes its names away: it takes no messages any more,
@@ -13,8 +13,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-enum { GONE_RETRY_MS = 50 };
 
 /* ---- beginning */
 
@@ -179,8 +177,8 @@ free_server(struct runtime *rt, struct server *s)
     free(s);
 }
 
-static void
-finish(struct runtime *rt, struct server *s)
+void
+server_finish(struct runtime *rt, struct server *s)
 {
     static const uint8_t nil = 0xc0;
     while (s->own != NULL && s->own->stops != NULL) {
@@ -202,82 +200,6 @@ finish(struct runtime *rt, struct server *s)
             stats_add(rt->stats, behaviors[index].crashes, 1);
     }
     runtime_server_gone(rt);
-}
-
-/* Tell the registrar that a server with this serial is no more. */
-static int
-ask_names_gone(struct runtime *rt, uint64_t serial, uint64_t deadline_ns, call_end_fn *end, void *arg, uint64_t *call_id)
-{
-    struct sys_spawn_reply gone;
-    struct buf body;
-    buf_init(&body, 1024);
-    route_ref_to_wire(rt->config.route, route_self_ref(rt->config.route, serial), &gone.ref);
-    int err = sys_spawn_reply_encode(&gone, &body);
-    struct envelope e = { .kind = KIND_SERVER_GONE, .slot = SLOT_LINK, .serial = serial, .deadline_ns = deadline_ns, .body_len = (uint32_t)buf_len(&body),
-                          .generation = board_generation(shm_board(rt->config.shm), SLOT_LINK) };
-    struct call_target target = { .slot = SLOT_LINK, .generation = e.generation };
-    if (err == 0)
-        err = call_begin(rt->config.calls, &target, deadline_ns, end, arg, &e.call_id);
-    if (err == 0) {
-        err = route_send(rt->config.route, &e, buf_data(&body));
-        if (err != 0)
-            (void)call_cancel(rt->config.calls, e.call_id);
-        else
-            *call_id = e.call_id;
-    }
-    buf_fini(&body);
-    return err;
-}
-
-static void names_gone(void *server);
-
-static void
-on_names_gone(void *arg, uint64_t call_id, int status, const struct call_target *target, const struct envelope *e, const uint8_t *body)
-{
-    struct server *s = arg;
-    struct runtime *rt = runtime_here;
-    (void)call_id, (void)target, (void)e, (void)body;
-    uint64_t now = clock_now_ns();
-    s->own->gone_call = 0;
-    /* The link worker died: its successor is asked again, since it may have found the names before it could know that they are over. */
-    if (status == NX_ENOSERVER && now < s->own->gone_deadline_ns
-        && loop_timer_set(rt->config.loop, &s->own->gone_timer, now + GONE_RETRY_MS * CLOCK_NS_PER_MS) == 0)
-        return;
-    if (status != 0)
-        log_warn("genserver: names of an ended server not confirmed removed serial=%" PRIu64 " error=%s", s->serial, nx_errname(status));
-    finish(rt, s);
-}
-
-static void
-names_gone(void *server)
-{
-    struct server *s = server;
-    int err = ask_names_gone(runtime_here, s->serial, s->own->gone_deadline_ns, on_names_gone, s, &s->own->gone_call);
-    if (err != 0)
-        on_names_gone(s, 0, err == NX_EBUSY || err == NX_ENOSERVER ? NX_ENOSERVER : err, NULL, NULL, NULL);
-}
-
-static void
-ignore_end(void *arg, uint64_t call_id, int status, const struct call_target *target, const struct envelope *e, const uint8_t *body)
-{
-    (void)arg, (void)call_id, (void)status, (void)target, (void)e, (void)body;
-}
-
-void
-server_names_gone(struct runtime *rt, uint64_t serial)
-{
-    uint64_t call_id;
-    int err = ask_names_gone(rt, serial, clock_now_ns() + NAMES_MS * CLOCK_NS_PER_MS, ignore_end, NULL, &call_id);
-    if (err != 0 && log_gate_pass(&rt->warn_gate, LOGS_PER_SECOND))
-        log_warn("genserver: cannot tell the registrar of an ended server serial=%" PRIu64 " error=%s", serial, nx_errname(err));
-}
-
-void
-server_give_up(struct runtime *rt, struct server *s)
-{
-    if (s->own->gone_call != 0)
-        (void)call_cancel(rt->config.calls, s->own->gone_call);
-    finish(rt, s);
 }
 
 static void
@@ -317,15 +239,8 @@ server_end(struct runtime *rt, struct server *s)
     events_forget(rt, s);
     monitor_forget(rt, s, true);
     flush_mailbox(rt, s);
-    if (s->is_named && server_own(s) != NULL) {
-        loop_timer_init(&s->own->gone_timer, names_gone, s);
-        s->own->gone_deadline_ns = clock_now_ns() + NAMES_MS * CLOCK_NS_PER_MS;
-        names_gone(s);
-        return;
-    }
-    if (s->is_named)
-        server_names_gone(rt, s->serial);             /* no memory to wait for it */
-    finish(rt, s);
+    if (!s->is_named || !gone_begin(rt, s))
+        server_finish(rt, s);
 }
 
 void

@@ -84,6 +84,51 @@ unannounced(nx_self *self)
 }
 UNIT(origin, C4_the_link_worker_dies_before_it_has_said_that_a_node_is_up) { run(unannounced); }
 
+/* The registrar's word about a name, for the server itself. */
+static void
+name_is_given(nx_ref ref)
+{
+    struct sys_registry_event event = { .kind = SYS_REGISTERED, .scope = SYS_GLOBAL, .name = { "shop", 4 }, .has_ref = true, .version = 1 };
+    struct envelope e = { .kind = KIND_REGISTRY_EVENT, .serial = ref.serial };
+    struct buf body;
+    route_ref_to_wire(world.route, ref, &event.ref);
+    buf_init(&body, 4096);
+    CU_ASSERT_EQUAL(sys_registry_event_encode(&event, &body), 0);
+    e.body_len = (uint32_t)buf_len(&body);
+    world_link_send(&e, buf_data(&body));
+    buf_fini(&body);
+}
+
+/* The link worker dies before it has confirmed that the names of an ended server are gone: its successor is told. */
+static void
+told_again(nx_self *self)
+{
+    nx_ref ref = world_puppet(self, NULL);
+    CU_ASSERT_EQUAL(nx_stop(self, ref, NX_NORMAL, 1000), 0);
+    for (int life = 0; life < 3; life++) {
+        if (life == 0)
+            name_is_given(ref);                       /* it had been asked for before the server ended */
+        else
+            world_link_send(&(struct envelope){ .kind = KIND_OWNER_READY }, NULL);
+        for (uint64_t end = world_ms() + 1000; seen.count < 1 && world_ms() < end; )
+            world_pause(self, 1);
+        CU_ASSERT(seen.count == 1 && seen.last[0].kind == KIND_SERVER_GONE && seen.last[0].serial == ref.serial);
+        if (life == 2) {
+            struct envelope answer = { .kind = KIND_REPLY, .call_id = seen.last[0].call_id, .body_len = 1 };
+            world_link_send(&answer, "\xc0");
+        }
+        world_pause(self, 2);
+        world_link_close();
+        world_pause(self, 2);
+        world_link_open(&seen);
+    }
+    world_link_send(&(struct envelope){ .kind = KIND_OWNER_READY }, NULL);                  /* confirmed: nothing more to say */
+    world_pause(self, 5);
+    CU_ASSERT_EQUAL(seen.count, 0);
+    world_link_close();
+}
+UNIT(origin, R2_names_of_an_ended_server_are_given_back_to_the_next_registrar) { run(told_again); }
+
 /* A ref that came while its node was unknown here, to a server of a node that is known by now. */
 static void
 strangers(nx_self *self)
