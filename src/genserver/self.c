@@ -43,6 +43,30 @@ nx_reason_name(nx_reason reason)
     return (unsigned)reason < BASE_COUNT(names) ? names[reason] : "unknown";
 }
 
+/* What was packed, in memory of this callback, decoded if one may receive it. Gives the packer's memory back. */
+static nx_value
+keep_made(struct runner *r, nx_packer *p, int err, struct base_error *why)
+{
+    nx_value made = { 0 };
+    if (err == 0) {
+        nx_value bytes = value_packer_value(p);
+        void *copy = runner_alloc(r, bytes.packed_len);
+        if (copy != NULL) {
+            memcpy(copy, bytes.packed, bytes.packed_len);
+            if (value_decode(r->zone, copy, bytes.packed_len, &r->rt->config.limits, &made, why) != 0)
+                made = (nx_value){ .packed = copy, .packed_len = bytes.packed_len };   /* beyond what one may receive: whoever sends it is told */
+        } else {
+            err = base_error_set(why, NX_ENOMEM, NULL, "no memory for a value");
+        }
+    }
+    value_packer_fini(p);
+    if (err != 0) {
+        why->code = err;
+        (void)failure_keep(r, why);
+    }
+    return made;
+}
+
 nx_value
 nx_make(nx_self *self, const char *fmt, ...)
 {
@@ -50,7 +74,6 @@ nx_make(nx_self *self, const char *fmt, ...)
     if (r == NULL)
         return (nx_value){ 0 };
     nx_packer p;
-    nx_value made = { 0 };
     struct base_error why = { .code = 0 };
     va_list ap;
     value_packer_init(&p, r->rt->config.limits.max_body);
@@ -59,23 +82,22 @@ nx_make(nx_self *self, const char *fmt, ...)
     va_end(ap);
     if (err == 0 && value_packer_count(&p) != 1)
         err = base_error_set(&why, NX_EINVAL, NULL, "nx_make: \"%s\" is not one value", fmt);
-    if (err == 0) {
-        nx_value bytes = value_packer_value(&p);
-        void *copy = runner_alloc(r, bytes.packed_len);
-        if (copy != NULL) {
-            memcpy(copy, bytes.packed, bytes.packed_len);
-            if (value_decode(r->zone, copy, bytes.packed_len, &r->rt->config.limits, &made, &why) != 0)
-                made = (nx_value){ .packed = copy, .packed_len = bytes.packed_len };   /* beyond what one may receive: whoever sends it is told */
-        } else {
-            err = base_error_set(&why, NX_ENOMEM, NULL, "no memory for a value");
-        }
-    }
-    value_packer_fini(&p);
-    if (err != 0) {
-        why.code = err;
-        (void)failure_keep(r, &why);
-    }
-    return made;
+    return keep_made(r, &p, err, &why);
+}
+
+nx_value
+nx_make_array(nx_self *self, const nx_value *items, size_t count)
+{
+    struct runner *r = runner_of(self);
+    if (r == NULL)
+        return (nx_value){ 0 };
+    nx_packer p;
+    struct base_error why = { .code = 0 };
+    value_packer_init(&p, r->rt->config.limits.max_body);
+    int err = nx_pack_array(&p, items, count);
+    if (err != 0)
+        why = *value_last_error();
+    return keep_made(r, &p, err, &why);
 }
 
 void

@@ -16,7 +16,7 @@ typedef void any_function(void);
 static const struct { const char *name; any_function *function; } exports[] = {
 #define X(name) { #name, (any_function *)(name) },
     X(nx_strerror) X(nx_errname)
-    X(nx_pack) X(nx_vpack) X(nx_pack_array) X(nx_count) X(nx_at) X(nx_key_at) X(nx_unpack) X(nx_vunpack) X(nx_make) X(nx_is_value)
+    X(nx_pack) X(nx_vpack) X(nx_pack_array) X(nx_count) X(nx_at) X(nx_key_at) X(nx_unpack) X(nx_vunpack) X(nx_make) X(nx_make_array) X(nx_is_value)
     X(nx_ref_equal) X(nx_ref_text) X(nx_ref_parse) X(nx_ref_node)
     X(nx_reason_name) X(nx_error) X(nx_fail)
     X(nx_self_ref) X(nx_node) X(nx_caller) X(nx_reply) X(nx_reply_error) X(nx_exit) X(nx_log) X(nx_now_ms) X(nx_wall_ms)

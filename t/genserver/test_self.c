@@ -49,6 +49,7 @@ all_refuse(nx_self *wrong, nx_ref ref)
     CU_ASSERT_EQUAL(nx_self_ref(wrong).serial, 0);
     CU_ASSERT_EQUAL(nx_caller(wrong).call_id, 0);
     CU_ASSERT_FALSE(nx_is_value(nx_make(wrong, "n")));
+    CU_ASSERT_FALSE(nx_is_value(nx_make_array(wrong, NULL, 0)));
     nx_exit(wrong, NX_ERROR);
     nx_log(wrong, NX_LOG_ERROR, "never");
     CU_ASSERT(id == 0 && out.serial == 0);
@@ -203,3 +204,26 @@ twice(nx_self *self)
     CU_ASSERT_EQUAL(world_stat("lateReplies"), late + 4);
 }
 UNIT(self, C3_a_second_reply_reaches_no_other_call) { world_run(twice); }
+
+static void
+lists(nx_self *self)
+{
+    nx_value items[3] = { nx_make(self, "i", 1), nx_make(self, "{s:s}", "k", "v"), nx_make(self, "n") }, back = { 0 };
+    nx_value list = nx_make_array(self, items, 3), in_a_map = nx_make(self, "{s:v}", "list", list);
+    const char *text = NULL;
+    CU_ASSERT_EQUAL(nx_count(list), 3);
+    CU_ASSERT_EQUAL(nx_unpack(in_a_map, "{s:v}", "list", &back), 0);
+    CU_ASSERT_EQUAL(nx_count(back), 3);
+    CU_ASSERT_EQUAL(nx_unpack(nx_at(back, 1), "{s:s}", "k", &text), 0);
+    CU_ASSERT_STRING_EQUAL(text, "v");
+    CU_ASSERT_EQUAL(nx_count(nx_make_array(self, NULL, 0)), 0);
+    CU_ASSERT_TRUE(nx_is_value(nx_make_array(self, NULL, 0)));
+    items[1] = (nx_value){ 0 };
+    CU_ASSERT_FALSE(nx_is_value(nx_make_array(self, items, 3)));
+    CU_ASSERT_EQUAL(nx_error(self)->code, NX_EINVAL);
+}
+
+UNIT(self, a_list_of_unknown_length_is_a_value)
+{
+    world_run(lists);
+}

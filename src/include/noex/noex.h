@@ -26,7 +26,9 @@ extern "C" {
 
 struct msgpack_object;               /* msgpack-c's; include <msgpack.h> to look inside without nx_unpack */
 
-/* A MessagePack value: packed bytes, a decoded object, or both. A view, passed by value; {0} is no value at all. */
+/* A MessagePack value: packed bytes, a decoded object, or both. A view, passed by value; {0} is no value at all. What a callback is
+ * given, nx_make and a reply have both; a part taken out of them with `v` or nx_at has the object alone. To keep one beyond the callback,
+ * copy `packed` (of nx_make(self, "v", value), if the value has none): {.packed, .packed_len} of your copy is a value again. */
 typedef struct nx_value {
     const struct msgpack_object *object;    /* decoded, or NULL */
     const void *packed;                     /* its bytes, or NULL */
@@ -110,6 +112,9 @@ int nx_vunpack(nx_value value, const char *fmt, va_list ap);
 /* Make a value to send, in memory that lives until the callback returns. An error makes {0}, which every function that takes a
  * value refuses with NX_EINVAL, so it need not be tested: nx_call(self, ref, nx_make(self, "{s:s}", "type", "get"), ...). */
 nx_value nx_make(nx_self *self, const char *fmt, ...);
+
+/* The same for a list whose length only the program knows, to send it or to put it into a map with `v`. */
+nx_value nx_make_array(nx_self *self, const nx_value *items, size_t count);
 
 /* Is there a value at all? (A packed nil is one.) */
 bool nx_is_value(nx_value value);
