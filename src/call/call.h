@@ -6,7 +6,7 @@
  * Runs in: workers and the gate.
  *
  * An id is the caller's slot in the top 16 bits, below it 48 bits with a random start per life, +1. Ends: an answer that comes from the node and
- * session it was sent to; its deadline; the death of the target's process, or node; a cancel.
+ * session it was sent to; its deadline; the death of the target's process (here or on its node), or node; a cancel.
  */
 #ifndef NOEXD_CALL_CALL_H
 #define NOEXD_CALL_CALL_H
@@ -41,6 +41,9 @@ void calls_fail_node(struct calls *c, uint32_t node, uint32_t session);         
 void calls_fail_nodes(struct calls *c);                /* of all other nodes, whatever the session: there is no link worker any more */
 /* Of this node: all calls to that slot with this generation, an older one, or 0 (whoever was there). */
 void calls_fail_process(struct calls *c, uint16_t slot, uint32_t generation);
+/* Of another node: all calls of that session to that slot with this generation or an older one. Those that went to any worker stay: nobody here knows
+ * which one took them. */
+void calls_fail_remote(struct calls *c, uint32_t node, uint32_t session, uint16_t slot, uint32_t generation);
 const struct call_target *call_borrow_target(const struct calls *c, uint64_t call_id);   /* NULL if not pending */
 size_t calls_count(const struct calls *c);
 

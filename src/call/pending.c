@@ -381,3 +381,20 @@ calls_fail_process(struct calls *c, uint16_t slot, uint32_t generation)
     }
     fail_all(c, &chosen, NX_ENOSERVER);
 }
+
+void
+calls_fail_remote(struct calls *c, uint32_t node, uint32_t session, uint16_t slot, uint32_t generation)
+{
+    struct list chosen;
+    if (node == 0 || node >= c->node_count || c->nodes[node] == NULL)
+        return;
+    list_init(&chosen);
+    list_each_safe(link, next, &c->nodes[node]->calls) {
+        struct pending *p = list_item(link, struct pending, link);
+        if (p->target.slot == slot && p->target.session == session && p->target.generation != 0 && !is_newer(p->target.generation, generation)) {
+            list_remove(link);
+            list_push_back(&chosen, link);
+        }
+    }
+    fail_all(c, &chosen, NX_ENOSERVER);
+}

@@ -430,6 +430,12 @@ cluster_worker_down(struct cluster *c, struct cluster_time t, uint16_t slot, uin
     cluster_done(c);
 }
 
+bool
+cluster_is_sweeping(const struct cluster *c)
+{
+    return !list_is_empty(&c->sweep);
+}
+
 /* The peers hear why; our own tables stay as they are until the links have closed. */
 void
 cluster_leave(struct cluster *c, struct cluster_time t)

@@ -108,6 +108,8 @@ int  cluster_message(struct cluster *c, struct cluster_time t, uint64_t conn, co
 void cluster_request(struct cluster *c, struct cluster_time t, uint16_t from_slot, const struct envelope *e, const uint8_t *body);
 /* A worker has died, or come back: its names are swept (in batches, by tick). */
 void cluster_worker_down(struct cluster *c, struct cluster_time t, uint16_t slot, uint32_t generation);
+/* Are there names of the dead left to be swept? If not, their removal has gone out to the peers. */
+bool cluster_is_sweeping(const struct cluster *c);
 
 /* Leave in order: close frames (shutdown) to all peers. */
 void cluster_leave(struct cluster *c, struct cluster_time t);

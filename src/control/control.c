@@ -116,6 +116,8 @@ control_deliver(struct control *c, uint16_t from_slot, const struct envelope *e,
             request_start_late(c, e, body);
     } else if (is_link && e->kind == KIND_NODE_EVENT) {
         control_events_node(c, e, body);
+    } else if (is_link && e->kind == KIND_REMOTE_DOWN) {
+        calls_fail_remote(c->config.calls, e->node, e->session, e->slot, e->generation);
     } else if (is_link && e->kind == KIND_REGISTRY_EVENT) {
         control_events_registry(c, e, body);
     } else if (is_link && e->kind == KIND_OWNER_READY) {

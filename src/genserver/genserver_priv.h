@@ -288,6 +288,7 @@ void spawn_incoming(struct runtime *rt, uint16_t from_slot, const struct envelop
 void spawn_acknowledged(struct runtime *rt, uint16_t from_slot, const struct envelope *e);
 void spawn_canceled(struct runtime *rt, uint16_t from_slot, const struct envelope *e);
 void spawn_origin_gone(struct runtime *rt, struct origin *o, uint32_t session);
+void spawn_remote_gone(struct runtime *rt, struct origin *o, const struct envelope *e);      /* KIND_REMOTE_DOWN: its starts */
 void spawn_forget(struct runtime *rt, struct server *s);             /* frees server->start */
 void spawn_waits(struct runtime *rt, struct server *s);              /* its init is about to wait: watch its time */
 void start_late(struct runtime *rt, const struct envelope *e, const uint8_t *body);   /* a server nobody waits for any more: tell its worker */
@@ -307,6 +308,7 @@ void monitor_forget(struct runtime *rt, struct server *s, bool tell);           
 void monitor_forget_watchers(struct runtime *rt, struct server *s);
 /* life: the session that ended (of a node), or the generation (of a process) */
 void monitor_origin_gone(struct runtime *rt, struct origin *o, uint32_t life, nx_reason reason);
+void monitor_remote_gone(struct runtime *rt, struct origin *o, const struct envelope *e);    /* KIND_REMOTE_DOWN: on its servers, and from them */
 int  monitor_info(struct runner *r, const struct msg *m, nx_info *info);        /* the message as NX_INFO_DOWN */
 
 void timers_forget(struct runtime *rt, struct server *s);

@@ -392,3 +392,18 @@ monitor_origin_gone(struct runtime *rt, struct origin *o, uint32_t life, nx_reas
             list_push_back(&o->watches, &w->of_origin);
     }
 }
+
+void
+monitor_remote_gone(struct runtime *rt, struct origin *o, const struct envelope *e)
+{
+    list_each_safe(it, tmp, &o->watchers) {
+        struct watcher *w = list_item(it, struct watcher, of_origin);
+        if (w->slot == e->slot && w->generation <= e->generation && w->session == e->session)
+            watcher_free(rt, w);
+    }
+    list_each_safe(it, tmp, &o->watches) {           /* fire() makes a message only */
+        struct watch *w = list_item(it, struct watch, of_origin);
+        if (w->target.slot == e->slot && w->target.generation <= e->generation && w->session == e->session)
+            fire(rt, w, NX_KILLED, (struct sys_text){ 0 });
+    }
+}

@@ -162,6 +162,18 @@ answered(struct runtime *rt, uint16_t from_slot, const struct envelope *e, const
         start_late(rt, e, body);
 }
 
+/* A process of another node has died: e->slot and e->generation name it. */
+static void
+remote_process_gone(struct runtime *rt, const struct envelope *e)
+{
+    calls_fail_remote(rt->config.calls, e->node, e->session, e->slot, e->generation);
+    struct origin *o = e->node != 0 ? origin_find(rt, e->node, 0) : NULL;
+    if (o == NULL)
+        return;
+    monitor_remote_gone(rt, o, e);
+    spawn_remote_gone(rt, o, e);
+}
+
 void
 runtime_deliver(struct runtime *rt, uint16_t from_slot, const struct envelope *e, const uint8_t *body)
 {
@@ -185,6 +197,7 @@ runtime_deliver(struct runtime *rt, uint16_t from_slot, const struct envelope *e
     case KIND_DEADLOCK_PROBE: deadlock_probe(rt, from_slot, e, body);                            return;
     case KIND_LIST:           listing_answer(rt, e, body);                                       return;
     case KIND_NODE_EVENT:     if (is_link) { events_node(rt, e, body);     return; }             break;
+    case KIND_REMOTE_DOWN:    if (is_link) { remote_process_gone(rt, e);   return; }             break;
     case KIND_REGISTRY_EVENT: if (is_link) { events_registry(rt, e, body); return; }             break;
     case KIND_OWNER_READY:    if (is_link) { events_owner_ready(rt);       return; }             break;
     default: break;

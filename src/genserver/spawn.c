@@ -333,6 +333,17 @@ spawn_origin_gone(struct runtime *rt, struct origin *o, uint32_t session)
     }
 }
 
+/* Only its slot is known of a requester on another node, in the call id. That is enough: the word of its death comes before its successor's first. */
+void
+spawn_remote_gone(struct runtime *rt, struct origin *o, const struct envelope *e)
+{
+    list_each_safe(it, tmp, &o->starts) {
+        struct start *st = list_item(it, struct start, link);
+        if (envelope_caller_slot(st->from.call_id) == e->slot && st->from.session == e->session)
+            unwanted(rt, st);
+    }
+}
+
 /* ---- configured servers */
 
 int

@@ -159,7 +159,7 @@ take_frame(struct conn *c, const struct frame_view *v)
         const uint8_t *body;
         for (size_t at = 0; c->state == CONN_FRAMES && frame_next(v, &at, &e, &body);) {
             c->messages_in++;
-            if (e.kind >= KIND_SKIP_BEGIN)
+            if (e.kind >= KIND_SKIP_BEGIN && !envelope_kind_from_peer(e.kind))
                 l->skipped++;
             else if (forward_from_peer(c, &e, body) != 0)
                 connection_protocol_error(c, "a message that a peer may not send, or not yet");

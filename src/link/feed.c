@@ -22,8 +22,8 @@
 
 /* ---------------------------------------------------------------- events to the processes of this node */
 
-static void
-to_process(struct link_worker *l, uint16_t slot, const struct envelope *e, const void *body)
+void
+feed_to_process(struct link_worker *l, uint16_t slot, const struct envelope *e, const void *body)
 {
     int err = mesh_put(l->mesh, slot, 0, e, body);
     if (err != 0 && err != NX_ENOSERVER && log_gate_pass(&l->lost_gate, LINK_LOGS_PER_S))
@@ -44,7 +44,7 @@ node_event(struct link_worker *l, uint16_t slot, uint32_t node, uint32_t session
     if (sys_node_event_encode(&event, &l->scratch) != 0)
         return;
     struct envelope e = { .node = node, .session = session, .kind = KIND_NODE_EVENT, .slot = slot, .body_len = (uint32_t)buf_len(&l->scratch) };
-    to_process(l, slot, &e, buf_data(&l->scratch));
+    feed_to_process(l, slot, &e, buf_data(&l->scratch));
 }
 
 static void
@@ -133,12 +133,12 @@ out_registry_event(void *arg, uint16_t to_slot, uint64_t serial, const void *bod
     struct link_worker *l = arg;
     struct envelope e = { .kind = KIND_REGISTRY_EVENT, .slot = to_slot, .serial = serial, .body_len = (uint32_t)len };
     if (to_slot != SLOT_ANY) {
-        to_process(l, to_slot, &e, body);
+        feed_to_process(l, to_slot, &e, body);
         return;
     }
     for (unsigned i = 0; i <= SLOT_WORKERS_MAX; i++)
         if (l->events[i] & NX_EVENTS_NAMES)
-            to_process(l, e.slot = i == SLOT_WORKERS_MAX ? SLOT_GATE : (uint16_t)i, &e, body);
+            feed_to_process(l, e.slot = i == SLOT_WORKERS_MAX ? SLOT_GATE : (uint16_t)i, &e, body);
 }
 
 static void
@@ -256,9 +256,11 @@ feed_start(struct link_worker *l, const struct link_config *config, struct base_
     if (err != 0)
         return err;
     l->report_hook = (struct loop_hook){ .rank = LOOP_RANK_RUN, .fn = report_dead, .arg = l };
+    l->deaths_hook = (struct loop_hook){ .rank = LOOP_RANK_RUN, .fn = deaths_turn, .arg = l };
     l->flush_hook = (struct loop_hook){ .rank = LOOP_RANK_FLUSH, .fn = flush_all, .arg = l };
     l->tick_hook = (struct loop_hook){ .rank = LOOP_RANK_LAST, .fn = set_tick, .arg = l };
     loop_add_hook(l->loop, &l->report_hook);
+    loop_add_hook(l->loop, &l->deaths_hook);
     loop_add_hook(l->loop, &l->flush_hook);
     loop_add_hook(l->loop, &l->tick_hook);
     (void)set_tick(l);               /* the first dials are due before there is a turn */
@@ -321,6 +323,7 @@ link_free(struct link_worker **link)
         connection_free(list_item(l->conns.next, struct conn, link));
     if (l->cluster != NULL) {
         loop_remove_hook(l->loop, &l->report_hook);
+        loop_remove_hook(l->loop, &l->deaths_hook);
         loop_remove_hook(l->loop, &l->flush_hook);
         loop_remove_hook(l->loop, &l->tick_hook);
     }
@@ -347,12 +350,13 @@ void
 link_process_up(struct link_worker *l, uint16_t slot, uint32_t generation)
 {
     (void)generation;
+    deaths_tell(l, slot);
     uint32_t count = nodes_count(shm_nodes(l->shm));
     for (uint32_t i = 1; i < count && i < l->nodes_max; i++)
         if (l->by_node[i] != NULL)
             node_event(l, slot, i, l->by_node[i]->session, true, NODES_REASON_NONE);
     struct envelope e = { .kind = KIND_OWNER_READY, .slot = slot };
-    to_process(l, slot, &e, NULL);
+    feed_to_process(l, slot, &e, NULL);
 }
 
 void
@@ -363,6 +367,8 @@ link_process_down(struct link_worker *l, uint16_t slot, uint32_t generation)
         on_gone(l, slot, generation);
     if (slot < SLOT_WORKERS_MAX)
         cluster_worker_down(l->cluster, link_time(l), slot, generation);
+    if (slot < SLOT_WORKERS_MAX || slot == SLOT_GATE)
+        deaths_of_ours(l, slot, generation);
 }
 
 void

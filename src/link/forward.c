@@ -312,6 +312,9 @@ forward_from_peer(struct conn *c, const struct envelope *e, const uint8_t *body)
     case KIND_REGISTER:
     case KIND_UNREGISTER:
         return for_cluster(c, e, body);
+    case KIND_WORKER_DOWN:
+        deaths_of_theirs(c, e);
+        return 0;
     default:
         break;
     }

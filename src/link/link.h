@@ -2,7 +2,7 @@
  * link.h - the doing of the cluster: TCP connections and messages between pipes and connections.
  *
  * Lives here: connections (connection.c: bytes in, frames, time; outbox.c: what waits to be sent), dialling and accepting (dial.c, accept.c), forwarding between pipes and connections by the
- * routing header (forward.c), pieces of large bodies, feeding cluster/ and carrying out what it says (feed.c).
+ * routing header (forward.c), pieces of large bodies, feeding cluster/ and carrying out what it says (feed.c), the deaths of workers told to other nodes (deaths.c).
  * Never here: decisions about membership or names; module code; decoding of users' bodies.
  * Runs in: the link worker.
  */
@@ -36,7 +36,7 @@ void link_free(struct link_worker **l);
 struct mesh *link_borrow_mesh(struct link_worker *l);                /* for mesh_attach / mesh_detach by process/ */
 /* A process of this node has been attached to the mesh: tell it which nodes are up, and that it may subscribe. */
 void link_process_up(struct link_worker *l, uint16_t slot, uint32_t generation);
-/* The master's word that a process of this node is dead (after mesh_detach). */
+/* The master's word that a process of this node is dead (after mesh_detach, before its successor is attached): its names go, and the peers are told. */
 void link_process_down(struct link_worker *l, uint16_t slot, uint32_t generation);
 /* Orderly leave: close frames to all peers, `done` when they are written or at the deadline. */
 void link_stop(struct link_worker *l, uint64_t deadline_ns, void (*done)(void *arg), void *arg);

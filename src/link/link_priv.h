@@ -91,9 +91,10 @@ struct link_worker {
     struct event *accept_event;
     struct loop_timer accept_timer, tick_timer, stop_timer;
     struct log_gate accept_gate, drop_gate, close_gate, lost_gate;
-    struct loop_hook report_hook, flush_hook, tick_hook;
+    struct loop_hook report_hook, deaths_hook, flush_hook, tick_hook;
     uint32_t events[LINK_SLOTS];                   /* what each process subscribed to */
     uint32_t spawn_next;                           /* where the next spawn for any worker looks first */
+    uint32_t dead[LINK_SLOTS]; unsigned dead_count;        /* generations of dead processes that the peers have not heard of yet; 0 = none */
     uint64_t skipped;                              /* messages of kinds from the future */
     struct buf scratch;
     bool is_stopping, is_freeing;
@@ -151,7 +152,14 @@ int  forward_from_peer(struct conn *c, const struct envelope *e, const uint8_t *
 /* An answer of this process to a requester on this node (node 0: by the slot in the call id) or another. */
 void forward_answer(struct link_worker *l, uint32_t node, uint32_t session, uint64_t call_id, uint8_t kind, const void *body, size_t len);
 
+/* deaths.c */
+void deaths_of_ours(struct link_worker *l, uint16_t slot, uint32_t generation);      /* tell the peers, when its names are gone */
+void deaths_tell(struct link_worker *l, uint16_t slot);                              /* ... now: its successor is here */
+bool deaths_turn(void *link_worker);                                                 /* the hook of the turn */
+void deaths_of_theirs(struct conn *c, const struct envelope *e);                     /* KIND_WORKER_DOWN has come */
+
 /* feed.c */
+void feed_to_process(struct link_worker *l, uint16_t slot, const struct envelope *e, const void *body);     /* lost with a word in the log */
 int  feed_start(struct link_worker *l, const struct link_config *config, struct base_error *why);
 
 #endif

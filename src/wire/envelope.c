@@ -60,7 +60,7 @@ envelope_decode_pipe(const uint8_t in[static WIRE_PIPE_HEADER], struct envelope 
 bool
 envelope_kind_from_peer(uint8_t kind)
 {
-    return kind >= KIND_CALL && kind < KIND_WIRE_END;
+    return (kind >= KIND_CALL && kind < KIND_WIRE_END) || kind == KIND_WORKER_DOWN;
 }
 
 bool

@@ -26,8 +26,12 @@ enum envelope_kind {
     KIND_SERVER_GONE = 69,                /* worker -> link worker: a server that owned names has ended; answered with KIND_REPLY */
     KIND_OWNER_READY = 70,                /* link worker -> everyone: a new registry owner has taken over: subscribe again */
     KIND_LINK_STATUS = 71,                /* gate -> link worker: a call for per-peer figures; answered with KIND_REPLY */
-    KIND_PIPE_END = 72,
-    KIND_SKIP_BEGIN = 128                 /* 128 and above: counted and skipped */
+    KIND_REMOTE_DOWN = 72,                /* link worker -> everyone: KIND_WORKER_DOWN of a peer has come; the same fields, node and session in the prefix */
+    KIND_PIPE_END = 73,
+    KIND_SKIP_BEGIN = 128,                /* 128 and above: from a peer, counted and skipped by who does not know them */
+    KIND_WORKER_DOWN = 128                /* link worker -> peers: the worker (or gate) in `slot`, of life `generation`, is dead. Empty body, serial and call id
+                                           * 0. Behind all that it said, and behind the end of its global names. Nobody needs to know it: who does not waits
+                                           * for the deadline of a call and for the node's end with a monitor */
 };
 
 enum { ENVELOPE_MORE = 1, ENVELOPE_PIECE = 2, ENVELOPE_FLAGS = 3 };
@@ -57,7 +61,7 @@ void envelope_decode(const uint8_t in[static WIRE_HEADER], struct envelope *out)
 void envelope_encode_pipe(const struct envelope *e, uint8_t out[static WIRE_PIPE_HEADER]); /* prefix, then header */
 void envelope_decode_pipe(const uint8_t in[static WIRE_PIPE_HEADER], struct envelope *out);
 
-bool envelope_kind_from_peer(uint8_t kind);      /* 1-21 */
+bool envelope_kind_from_peer(uint8_t kind);      /* those known: 1-21, 128 */
 bool envelope_kind_from_worker(uint8_t kind);    /* from a worker's or the gate's pipe: 1-6, 10-20, 66-69, 71 */
 bool envelope_is_request(uint8_t kind);          /* expects a reply under its call id: call, spawn, stop, register, unregister, list, ... */
 bool envelope_is_answer(uint8_t kind);           /* reply, error, spawn reply: ends a pending call */

@@ -255,6 +255,33 @@ UNIT(pending, the_death_of_a_process_ends_its_calls_of_that_life_and_older)
     close_world(&w);
 }
 
+UNIT(pending, the_death_of_a_process_on_another_node_ends_its_calls_of_that_session)
+{
+    struct world w;
+    open_world(&w, 0, 0);
+    struct call_target old = remote, newer = remote, any = remote, slot = remote, session = remote, node = remote;
+    old.generation = 6, newer.generation = 8, any.slot = SLOT_ANY, any.generation = 0, slot.slot = 1, session.session = 11, node.node = 4;
+    uint64_t first = begin(&w, &remote, 0), second = begin(&w, &old, 0), last = begin(&w, &newer, 0);
+    begin(&w, &any, 0), begin(&w, &slot, 0), begin(&w, &session, 0), begin(&w, &node, 0), begin(&w, &local, 0);
+    calls_fail_remote(w.calls, 3, 10, SLOT_ANY, 7);       /* a start: nobody knows where it went */
+    calls_fail_remote(w.calls, 0, 0, 2, 7);               /* not how processes of this node die */
+    calls_fail_remote(w.calls, 77, 10, 2, 7);
+    calls_fail_remote(w.calls, UINT32_MAX, 10, 2, 7);
+    calls_fail_remote(w.calls, 3, 9, 2, 7);
+    CU_ASSERT_EQUAL(w.ends, 0);
+    calls_fail_remote(w.calls, 3, 10, 2, 7);
+    CU_ASSERT_EQUAL(w.ends, 2);
+    CU_ASSERT(w.seen[0].id == first && w.seen[1].id == second);
+    for (int i = 0; i < 2; i++)
+        CU_ASSERT(w.seen[i].status == NX_ENOSERVER && w.seen[i].target.node == 3 && w.seen[i].target.slot == 2);
+    calls_fail_remote(w.calls, 3, 10, 2, 7);
+    CU_ASSERT_EQUAL(w.ends, 2);
+    CU_ASSERT_EQUAL(answer(&w, first, KIND_REPLY, 3, 10), NX_ENOSERVER);       /* too late */
+    CU_ASSERT_EQUAL(answer(&w, last, KIND_REPLY, 3, 10), 0);
+    CU_ASSERT_EQUAL(calls_count(w.calls), 5);
+    close_world(&w);
+}
+
 UNIT(pending, bounds_hold_in_all_and_per_node_and_free_up)
 {
     struct world w;

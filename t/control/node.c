@@ -313,6 +313,16 @@ attach(struct world *w, struct peer *p, uint16_t slot, uint32_t generation)
 }
 
 static void
+peer_worker_dies(struct world *w)
+{
+    struct envelope e = { .kind = KIND_REMOTE_DOWN, .node = 1, .slot = 0, .generation = 1 };
+    struct nodes_entry peer;
+    MUST(nodes_get(shm_nodes(w->shm), 1, &peer) == 0);
+    e.session = peer.session;
+    MUST(mesh_put(w->link.mesh, SLOT_GATE, 0, &e, NULL) == 0);
+}
+
+static void
 set_peer(struct world *w, bool is_up)
 {
     struct nodes_entry e;
@@ -429,6 +439,7 @@ on_order(evutil_socket_t fd, short what, void *arg)
     case ORDER_SYNC: break;
     case ORDER_PEER_DOWN: set_peer(w, false); break;
     case ORDER_PEER_UP: set_peer(w, true); break;
+    case ORDER_PEER_WORKER_DIES: peer_worker_dies(w); break;
     case ORDER_REGISTER: put_name(w, NX_GLOBAL, "later", 5, 0, 0, 77); break;
     case ORDER_OLD_EVENT: old_event(w); break;
     case ORDER_OTHER_EVENTS: other_events(w); break;

@@ -39,6 +39,7 @@ struct node {
 enum node_order {
     ORDER_SYNC = 's',                  /* nothing, but all that was begun before has run a turn */
     ORDER_PEER_DOWN = 'd', ORDER_PEER_UP = 'u',
+    ORDER_PEER_WORKER_DIES = 'k',      /* worker 0 of the peer: name "far" is on it */
     ORDER_REGISTER = 'r',              /* the link worker registers global name "later" and tells subscribers */
     ORDER_OLD_EVENT = 'o',             /* it tells subscribers of a change that an earlier version had */
     ORDER_OTHER_EVENTS = 'e',          /* conflict, synced, name lost, unregistered */

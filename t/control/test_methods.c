@@ -79,6 +79,33 @@ UNIT(methods, C8_the_error_of_a_handler_arrives_whole)
     node_finish(&n);
 }
 
+UNIT(methods, C5_a_worker_of_another_node_that_dies_fails_its_calls_at_once)
+{
+    struct node n;
+    struct buf b, in;
+    struct raw_answer a;
+    node_start(&n);
+    struct client *c = ask_open(&n);
+    int fd = raw_open(&n);
+    buf_init(&b, 0);
+    buf_init(&in, 0);
+    raw_request(&b, 1, "call", with_target("far", ",\"message\":\"hang\",\"timeoutMs\":\"infinity\""));
+    raw_request(&b, 2, "call", with_target(ref_text(1, 5, true), ",\"message\":\"hang\",\"timeoutMs\":\"infinity\""));
+    raw_send(fd, buf_data(&b), buf_len(&b));
+    CU_ASSERT_TRUE(node_until(&n, &n.seen->gate_pending, 2));
+    node_order(&n, ORDER_PEER_WORKER_DIES);
+    CU_ASSERT_EQUAL_FATAL(raw_next(fd, &in, &a), 1);
+    CU_ASSERT_EQUAL(a.id, 1);
+    SAYS(a.json, "NX_ENOSERVER");
+    SAYS(a.json, NODE_PEER);
+    CU_ASSERT_TRUE(node_until(&n, &n.seen->gate_pending, 1));          /* the one on its neighbour stays */
+    buf_fini(&b);
+    buf_fini(&in);
+    (void)close(fd);
+    client_close(&c);
+    node_finish(&n);
+}
+
 UNIT(methods, C4_a_node_that_leaves_fails_its_calls_at_once)
 {
     struct node n;

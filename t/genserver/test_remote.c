@@ -250,6 +250,122 @@ start(nx_self *self)
 }
 UNIT(remote, S1_S2_S5_S8_a_start_on_another_node) { run(start); }
 
+/* What the link worker says when beta's has said that its process is dead. */
+static void
+worker_down(uint16_t slot, uint32_t generation, uint32_t session)
+{
+    struct envelope e = { .kind = KIND_REMOTE_DOWN, .node = 1, .session = session, .slot = slot, .generation = generation };
+    world_link_send(&e, NULL);
+}
+
+static int
+call_there_async(nx_self *self, struct puppet *p, uint64_t arg, nx_packer *reply)
+{
+    (void)p, (void)reply;
+    return nx_call_async(self, there, nx_make(self, "n"), NX_FOREVER, arg);
+}
+
+static nx_ref watched;
+static int
+watch_there(nx_self *self, struct puppet *p, uint64_t arg, nx_packer *reply)
+{
+    (void)p, (void)arg, (void)reply;
+    return nx_monitor(self, watched, NULL);
+}
+
+static void
+wait_infos(nx_self *self, const struct puppet *p, size_t count)
+{
+    for (uint64_t end = world_ms() + 1000; p->info_count < count && world_ms() < end; )
+        world_pause(self, 1);
+    CU_ASSERT_EQUAL(p->info_count, count);
+}
+
+static void
+remote_death(nx_self *self)
+{
+    struct puppet *p, *q;
+    nx_ref ref = world_puppet(self, &p), waiter = world_puppet(self, &q);
+    node_event(true, 1);
+    world_pause(self, 2);
+    result = 1;
+    CU_ASSERT_EQUAL(nx_cast(self, waiter, world_do(self, call_there, 60000)), 0);
+    CU_ASSERT_EQUAL(nx_cast(self, ref, world_do(self, call_there_async, 41)), 0);
+    nx_ref targets[] = { there, there, there };
+    targets[1].generation = 4, targets[2].slot = 1;
+    for (size_t i = 0; i < 3; i++) {
+        watched = targets[i];
+        CU_ASSERT_EQUAL(nx_call(self, ref, world_do(self, watch_there, 0), 1000, NULL), 0);
+    }
+    wait_seen(self, 5);
+    worker_down(2, 2, 1);                             /* an earlier life, another slot, another session */
+    worker_down(0, 3, 1);
+    worker_down(2, 3, 2);
+    world_pause(self, 5);
+    CU_ASSERT(result == 1 && p->info_count == 0 && world_stat("monitors") == 3);
+    uint64_t began = world_ms();
+    worker_down(2, 3, 1);
+    wait_infos(self, p, 2);
+    CU_ASSERT_EQUAL(result, NX_ENOSERVER);
+    CU_ASSERT(world_ms() - began < 500);
+    CU_ASSERT(p->infos[0].kind == NX_INFO_REPLY && p->infos[0].tag == 41 && p->infos[0].status == NX_ENOSERVER);
+    CU_ASSERT(p->infos[1].kind == NX_INFO_DOWN && p->infos[1].reason == NX_KILLED && nx_ref_equal(p->infos[1].ref, there));
+    CU_ASSERT_EQUAL(world_stat("monitors"), 2);
+    worker_down(2, 3, 1);                             /* once is enough */
+    node_event(false, 1);
+    wait_infos(self, p, 4);
+    CU_ASSERT(p->infos[2].reason == NX_NOCONNECTION && p->infos[3].reason == NX_NOCONNECTION);
+    CU_ASSERT_EQUAL(world_stat("badMessages"), 0);
+}
+UNIT(remote, C5_a_worker_of_another_node_dies_its_callers_and_monitors_are_told) { run(remote_death); }
+
+static void
+watch_from_beta(nx_ref target, uint64_t monitor, uint16_t slot)
+{
+    struct sys_monitor m = { .monitor = monitor, .watcher = { .incarnation = 77, .serial = 6, .generation = 3, .slot = slot, .node = "beta@127.0.0.1:4370" } };
+    struct buf body;
+    route_ref_to_wire(world.route, target, &m.target);
+    buf_init(&body, 4096);
+    CU_ASSERT_EQUAL(sys_monitor_encode(&m, &body), 0);
+    from_beta(KIND_MONITOR, target.serial, 0, buf_data(&body), buf_len(&body));
+    buf_fini(&body);
+}
+
+static void
+requester_dies(nx_self *self)
+{
+    static const uint64_t of_slot_2 = UINT64_C(2) << 48, of_slot_3 = UINT64_C(3) << 48;
+    nx_ref ref = world_puppet(self, NULL);
+    node_event(true, 1);
+    spawn_from_beta(of_slot_2 | 1, 0, NULL);
+    spawn_from_beta(of_slot_3 | 2, 0, NULL);
+    spawn_from_beta(of_slot_2 | 3, 0, NULL);
+    wait_seen(self, 3);
+    from_beta(KIND_SPAWN_ACK, 0, of_slot_2 | 3, NULL, 0);
+    watch_from_beta(ref, 1, 2);
+    watch_from_beta(ref, 2, 3);
+    world_pause(self, 2);
+    CU_ASSERT_EQUAL(world_stat("serversLive"), 5);    /* the driver, ref, and those */
+    worker_down(2, 3, 2);                             /* of another session */
+    world_pause(self, 5);
+    CU_ASSERT_EQUAL(world_stat("serversLive"), 5);
+    worker_down(2, 3, 1);                             /* the first has lost its requester; the third's has its ref */
+    world_pause(self, 5);
+    CU_ASSERT_EQUAL(world_stat("serversLive"), 4);
+    spawn_from_beta(of_slot_2 | 4, 0, NULL);          /* of its successor: stays */
+    wait_seen(self, 4);
+    world_pause(self, 5);
+    CU_ASSERT_EQUAL(world_stat("serversLive"), 5);
+    CU_ASSERT_EQUAL(nx_stop(self, ref, NX_NORMAL, 1000), 0);
+    wait_seen(self, 5);                               /* one watcher is left to be told */
+    struct sys_monitor_event event;
+    struct base_error why;
+    CU_ASSERT_EQUAL(seen.last[4].kind, KIND_MONITOR_EVENT);
+    CU_ASSERT_EQUAL(sys_monitor_event_decode(seen.body[4], seen.last[4].body_len, &event, &why), 0);
+    CU_ASSERT_EQUAL(event.monitor, 2);
+}
+UNIT(remote, C12_S8_a_requesters_worker_on_another_node_dies) { run(requester_dies); }
+
 static void
 put_name(const char *name, uint64_t serial)
 {
