@@ -346,6 +346,9 @@ spawn_remote_gone(struct runtime *rt, struct origin *o, const struct envelope *e
 
 /* ---- configured servers */
 
+/* A supervisor's init starts its children one by one, each with a limit of its own: this one only keeps it from being for ever. */
+enum { BOOT_INIT_MS = 3600 * 1000 };
+
 int
 runtime_boot(struct runtime *rt, const char *behavior, nx_value args, int scope, const char *name,
              void (*done)(void *arg, int status, nx_ref ref, const struct base_error *why), void *arg, struct base_error *why)
@@ -360,7 +363,7 @@ runtime_boot(struct runtime *rt, const char *behavior, nx_value args, int scope,
         return base_error_set(why, err, NULL, "arguments of %s: %s", behavior, nx_strerror(err));
     }
     nx_value bytes = value_packer_value(&packed);
-    struct sys_spawn q = { .behavior = { behavior, strlen(behavior) }, .scope = scope, .init_timeout_ms = 5000,
+    struct sys_spawn q = { .behavior = { behavior, strlen(behavior) }, .scope = scope, .init_timeout_ms = BOOT_INIT_MS,
                            .name = { name, name != NULL ? strlen(name) : 0 }, .args = { bytes.packed, bytes.packed_len } };
     err = spawn_begin(rt, &q, &nobody, &st, why);
     value_packer_fini(&packed);
