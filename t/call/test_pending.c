@@ -235,6 +235,28 @@ UNIT(pending, the_death_of_a_node_ends_its_calls_of_that_session_and_older)
     close_world(&w);
 }
 
+UNIT(pending, the_end_of_the_link_worker_ends_the_calls_to_all_nodes)
+{
+    struct world w;
+    open_world(&w, 0, 0);
+    struct call_target sessions[] = { remote, remote, remote };
+    sessions[1].session = UINT32_MAX, sessions[2].node = 900, sessions[2].session = 0;
+    calls_fail_nodes(w.calls);
+    for (int i = 0; i < 3; i++)
+        begin(&w, &sessions[i], i == 1 ? 5000000 : 0);
+    uint64_t mine = begin(&w, &local, 0);
+    calls_fail_nodes(w.calls);
+    CU_ASSERT_EQUAL(w.ends, 3);
+    for (int i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(w.seen[i].status, NX_ENODE);
+    CU_ASSERT_EQUAL(calls_count(w.calls), 1);
+    CU_ASSERT_PTR_NOT_NULL(call_borrow_target(w.calls, mine));
+    begin(&w, &remote, 0);                                /* the groups serve again */
+    calls_fail_node(w.calls, remote.node, remote.session);
+    CU_ASSERT_EQUAL(w.ends, 4);
+    close_world(&w);
+}
+
 UNIT(pending, the_death_of_a_process_ends_its_calls_of_that_life_and_older)
 {
     struct world w;

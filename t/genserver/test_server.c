@@ -264,6 +264,26 @@ stop_world(bool drain, uint64_t ms)
     world_discard();
 }
 UNIT(server, an_orderly_stop_waits_for_handlers_until_its_deadline) { stop_world(true, 60); }
+
+UNIT(server, a_second_stop_replaces_the_first)
+{
+    int done = 0;
+    world_shm(&(struct world_options){ 0 });
+    world_open(&(struct world_options){ 0 }, 0);
+    world_drive(leave_some);
+    is_stopped = false;
+    runtime_stop(world.rt, true, (world_ms() + 60000) * 1000000, on_stopped, &done);
+    for (int i = 0; i < 3; i++)
+        (void)loop_turn(world.loop, false);
+    runtime_stop(world.rt, true, (world_ms() + 20) * 1000000, on_stopped, &done);
+    uint64_t began = world_ms();
+    while (!is_stopped)
+        (void)loop_run(world.loop);
+    CU_ASSERT(world_ms() - began >= 19 && world_ms() - began < 1000);
+    CU_ASSERT_EQUAL(done, 1);
+    CU_ASSERT_EQUAL(parked_plan.result, NX_ECANCELED);
+    world_discard();
+}
 UNIT(server, a_stop_at_once_does_not) { stop_world(false, 5000); }
 
 UNIT(server, a_stop_without_servers_ends_too)
