@@ -234,8 +234,10 @@ static void
 on_gone(void *arg, uint16_t slot, uint32_t generation)
 {
     struct link_worker *l = arg;
+    unsigned index = link_slot_index(slot);
     (void)generation;
-    l->events[link_slot_index(slot)] = 0;      /* its names go when the master says that it is dead */
+    nx_assert(index < LINK_SLOTS);             /* the mesh attaches no other */
+    l->events[index] = 0;                      /* its names go when the master says that it is dead */
 }
 
 int

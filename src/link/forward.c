@@ -101,6 +101,8 @@ static void
 for_this_process(struct link_worker *l, uint16_t from_slot, const struct envelope *e, const uint8_t *body)
 {
     struct sys_subscribe subscribe;
+    unsigned index = link_slot_index(from_slot);
+    nx_assert(index < LINK_SLOTS);           /* the mesh attaches no other */
     switch (e->kind) {
     case KIND_REGISTER:
     case KIND_UNREGISTER:
@@ -109,7 +111,7 @@ for_this_process(struct link_worker *l, uint16_t from_slot, const struct envelop
         return;
     case KIND_SUBSCRIBE:
         if (sys_subscribe_decode(body, e->body_len, &subscribe, NULL) == 0)
-            l->events[link_slot_index(from_slot)] = subscribe.events;
+            l->events[index] = subscribe.events;
         else
             stats_add(l->stats, bad_messages, 1);
         return;
