@@ -114,6 +114,7 @@ spawn(struct peer *p, const char *behavior)
     if (sys_spawn_encode(&s, &body) != 0)
         peer_die("spawn");
     request(p, KIND_SPAWN, SLOT_ANY, buf_data(&body), buf_len(&body));
+    buf_fini(&body);
 }
 
 /* Starts that take their time, more than a peer may have under way; how each ended. */
@@ -164,6 +165,7 @@ register_for(struct peer *p, int scope, const char *node)
     if (sys_register_encode(&r, &body) != 0)
         peer_die("register");
     request(p, KIND_REGISTER, SLOT_LINK, buf_data(&body), buf_len(&body));
+    buf_fini(&body);
 }
 
 static void register_foreign(struct peer *p) { register_for(p, SYS_GLOBAL, "other@127.0.0.1:2"); }

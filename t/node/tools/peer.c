@@ -414,5 +414,7 @@ main(int argc, char **argv)
         peer_die("unknown trick %s", argv[optind]);
     if (p.fd >= 0)
         close(p.fd);
+    frame_opener_free(&p.opener);
+    buf_fini(&p.in);
     return 0;
 }
