@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { LISTEN_BACKLOG = 512 };
+/* The processes of a master that was killed are on their way out: an address of theirs is waited for that long. */
+enum { LISTEN_BACKLOG = 512, ENDING_MS = 1000, ENDING_STEP_MS = 20 };
 
 /* An address as /proc/net writes it: its 32-bit words as this machine reads them. */
 static void
@@ -142,12 +144,32 @@ listen_tcp(const char *host, uint16_t port, int *fd, struct base_error *why)
     if (r != 0)
         return base_error_set(why, NX_EINVAL, where, "listen %s: the host does not resolve: %s", where, gai_strerror(r));
     int e = bind_and_listen(list, fd);
+    for (int waited = 0; e == EADDRINUSE && waited < ENDING_MS; waited += ENDING_STEP_MS) {
+        (void)poll(NULL, 0, ENDING_STEP_MS);
+        e = bind_and_listen(list, fd);
+    }
     if (e == EADDRINUSE)
         port_holder(list->ai_addr, port, holder, sizeof holder);
     freeaddrinfo(list);
     if (e == EADDRINUSE)
         return base_error_set(why, NX_ESYS, where, "listen %s: the port is in use%s; choose another port in node { listen } or end that process", where, holder);
     return e == 0 ? 0 : base_error_sys(why, e, "listen", where);
+}
+
+/* Does somebody answer on the socket? A process that is ending may, for a moment. */
+static bool
+is_answered(const struct sockaddr_un *addr)
+{
+    for (int waited = 0;; waited += ENDING_STEP_MS) {
+        int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (probe < 0)
+            return true;
+        bool is_stale = connect(probe, (const struct sockaddr *)addr, sizeof *addr) != 0 && (errno == ECONNREFUSED || errno == ENOENT);
+        (void)close(probe);
+        if (is_stale || waited >= ENDING_MS)
+            return !is_stale;
+        (void)poll(NULL, 0, ENDING_STEP_MS);
+    }
 }
 
 int
@@ -162,7 +184,7 @@ listen_unix(const char *path, uint32_t mode, int *fd, struct base_error *why)
         return base_error_sys(why, errno, "socket", path);
     struct stat st;
     if (lstat(path, &st) == 0) {
-        if (!S_ISSOCK(st.st_mode) || connect(f, (struct sockaddr *)&addr, sizeof addr) == 0 || (errno != ECONNREFUSED && errno != ENOENT)) {
+        if (!S_ISSOCK(st.st_mode) || is_answered(&addr)) {
             (void)close(f);
             return base_error_set(why, NX_ECONFLICT, path, "control socket %s: %s", path,
                                   S_ISSOCK(st.st_mode) ? "another process answers on it; stop it or choose another path" : "a file that is no socket is in the way");

@@ -6,11 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "testing.h"
@@ -197,4 +199,25 @@ UNIT(listen, a_path_too_long_for_a_unix_socket_is_refused_with_the_bound)
     path[0] = '/', path[sizeof path - 1] = '\0';
     CU_ASSERT_EQUAL(listen_unix(path, 0600, &fd, &why), NX_EINVAL);
     CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "107 bytes"));
+}
+
+UNIT(listen, a_port_of_a_process_that_is_ending_is_waited_for)
+{
+    int fd = -1, ours = -1, ready[2];
+    char byte;
+    CU_ASSERT_EQUAL_FATAL(listen_tcp("127.0.0.1", 0, &fd, NULL), 0);
+    CU_ASSERT_EQUAL_FATAL(pipe(ready), 0);
+    uint16_t port = port_of(fd);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)!write(ready[1], "r", 1);
+        (void)poll(NULL, 0, 150);            /* it ends on its own, not at once */
+        _exit(0);
+    }
+    (void)close(fd);
+    CU_ASSERT_EQUAL(read(ready[0], &byte, 1), 1);
+    CU_ASSERT_EQUAL(listen_tcp("127.0.0.1", port, &ours, NULL), 0);
+    (void)close(ours);
+    (void)close(ready[0]), (void)close(ready[1]);
+    CU_ASSERT_EQUAL(waitpid(pid, NULL, 0), pid);
 }
