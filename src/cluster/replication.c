@@ -336,19 +336,19 @@ take_removal(struct cluster *c, struct peer *p, const struct sys_entry *e)
     }
 }
 
-/* The pair: a claim that the peer has lost to another node. In a sync it is about the past: who was not alive then has nothing to tell. */
+/* The pair: a claim that the peer has lost to another node. In a sync it is about the past: who was not alive then has nothing to tell, and the peer may
+ * have claimed the name anew since. */
 static void
 take_lost(struct cluster *c, struct peer *p, const struct sys_entry *e, const struct sys_entry *removal, bool is_sync)
 {
     struct name *name = name_find(c, REGISTRY_GLOBAL, e->name.at, e->name.len);
     struct claim *claim = name != NULL ? name_claim_of(name, p->index) : NULL, lost = claim_of(p, e);
-    bool was_aside = claim != NULL && name->holder != claim;     /* told when it was put aside */
+    bool is_known = claim != NULL && claim->sequence <= removal->sequence;
+    bool was_aside = is_known && name->holder != claim;      /* told when it was put aside */
 
-    if (claim != NULL && claim->sequence > removal->sequence)
+    if (!is_known && is_sync && lost.registered_at_ms < c->born_wall_ms)
         return;
-    if (claim == NULL && is_sync && lost.registered_at_ms < c->born_wall_ms)
-        return;
-    if (claim != NULL)
+    if (is_known)
         take_removal(c, p, removal);
     if (!was_aside)
         conflict_lost(c, e->name.at, e->name.len, &lost);

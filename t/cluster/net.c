@@ -144,6 +144,13 @@ is_held_back(const struct net *net, const struct net_end *end)
     return end->node >= 0 && (is_frozen(net, end) || (from >= 0 && net->cut[from][end->node]));
 }
 
+bool
+net_is_unread(const struct net *net, const struct net_end *end)
+{
+    int from = other_end(net, end)->node;
+    return end->first != NULL && end->first->at <= net->now_ns && (from < 0 || !net->cut[from][end->node]);
+}
+
 void
 net_due(struct net *net, struct net_end *end)
 {
@@ -262,6 +269,9 @@ lose_end(struct net *net, struct net_end *end, enum nodes_reason reason)
     struct net_node *n = &net->nodes[end->node];
     end->is_open = false;
     cluster_closed(n->cluster, net_time(n), end->number, reason);
+    for (unsigned i = 0; net->is_strict && i < net->count; i++)
+        if (n->up[i] && n->link[i] == end->number)
+            net_fault(net, "%s: the connection to app%u has ended, and it is still up", n->id.name, i + 1);
 }
 
 static void
@@ -288,13 +298,27 @@ deliver_message(struct net *net, struct net_end *end, const struct net_item *ite
 
     cluster_alive(n->cluster, net_time(n), end->number);
     n->is_asked = is_request;
-    bool is_on_link = false;
-    for (unsigned i = 0; i < net->count; i++)
-        is_on_link |= is_request && n->up[i] && n->link[i] == end->number;
+    int from = other_end(net, end)->node;
+    bool is_on_link = from >= 0 && n->up[from] && n->link[from] == end->number;
+    if (is_on_link)
+        n->heard_ns[from] = net->now_ns;
+    is_on_link &= is_request;
     (void)cluster_message(n->cluster, net_time(n), end->number, &e, item->data);
     n->is_asked = false;
     if (is_on_link && n->answers != answers + 1)
         net_fault(net, "%s: %u answers to one request of a peer", n->id.name, n->answers - answers);
+}
+
+/* Who has proved to be a new life of a node: the old one is over at once. */
+static void
+check_proved(struct net *net, const struct net_end *end)
+{
+    struct net_node *n = &net->nodes[end->node];
+    const struct net_end *other = other_end(net, end);
+
+    if (other->node >= 0 && n->up[other->node] && n->life[other->node] != other->life && !n->is_leaving &&
+        other->life == net->nodes[other->node].config.incarnation)
+        net_fault(net, "%s: a new life of app%d has proved itself, and the old one is still up", n->id.name, other->node + 1);
 }
 
 static void
@@ -305,7 +329,11 @@ deliver_item(struct net *net, struct net_end *end, const struct net_item *item)
     switch (item->type) {
     case ITEM_CONNECTED: cluster_connected(n->cluster, net_time(n), end->number); break;
     case ITEM_REFUSED: lose_end(net, end, NODES_CONNECTION_REFUSED); break;
-    case ITEM_BYTES: feed_bytes(net, end, item->data, item->len); break;
+    case ITEM_BYTES:
+        feed_bytes(net, end, item->data, item->len);
+        if (net->is_strict && end->is_proved)
+            check_proved(net, end);
+        break;
     case ITEM_MESSAGE: deliver_message(net, end, item); break;
     case ITEM_CLOSE_FRAME:
         end->got_shutdown = item->data[0] == FRAME_CLOSE_SHUTDOWN;
@@ -417,8 +445,8 @@ step_by_hand(struct net *net)
     return true;
 }
 
-static void
-tick(struct net *net, struct net_node *n)
+void
+net_tick(struct net *net, struct net_node *n)
 {
     net_digest_number(net, net->now_ns, (uint64_t)n->index);
     cluster_tick(n->cluster, net_time(n));
@@ -426,6 +454,8 @@ tick(struct net *net, struct net_node *n)
     uint64_t next = cluster_next(n->cluster);
     if (next != 0 && next <= net->now_ns)
         net_fault(net, "%s: a tick left a deadline that has passed", n->id.name);
+    if (net->is_strict)
+        net_watch_silence(n);
 }
 
 /* The node whose deadline comes first. */
@@ -466,7 +496,7 @@ net_step(struct net *net, uint64_t until_ns)
     struct net_end *end = first != NULL ? base_container_of(first, struct net_end, due) : NULL;
     int node = is_tick ? n->index : end->node;
     if (is_tick)
-        tick(net, n);
+        net_tick(net, n);
     else if (end->first != NULL && end->first->at == at && !is_held_back(net, end))
         deliver(net, end);
     else

@@ -41,6 +41,7 @@ struct net_node {
     /* What it told. */
     bool up[NET_NODES]; uint32_t session[NET_NODES]; unsigned ups[NET_NODES], downs[NET_NODES];
     uint64_t life[NET_NODES], link[NET_NODES];       /* of each that is up: its incarnation, the connection */
+    uint64_t heard_ns[NET_NODES];            /* when its last message came, or it came up */
     enum nodes_reason reason[NET_NODES];
     struct net_name *names; unsigned name_count, name_room;
     unsigned registered, unregistered, conflicts, synced, lost, got, answers, events, proved_count;
@@ -48,7 +49,9 @@ struct net_node {
     uint64_t last_call; uint8_t last_kind; struct base_error last_error;     /* of the last answer */
     char order[64]; unsigned order_len;      /* e event, t targeted event, d delta, a answer, D down, U up */
     /* A strict net. */
-    bool is_asked, is_fresh;                 /* inside a request; its link worker is new: what was up before is told by its first tick */
+    bool is_asked, is_fresh, is_leaving;     /* inside a request; its link worker is new: what was up before is told by its first tick */
+    uint64_t ups_of_life, born_ns;           /* born: node or link worker */
+    uint64_t frozen_ns, thawed_ns;           /* the last time */
     uint64_t last_ms, last_sequence;         /* of the claims of this life */
     uint64_t seen_version; unsigned turns, seen_turns; uint32_t seen;     /* turns: its ups and downs so far */
 };
@@ -74,6 +77,8 @@ struct net_claim {
     int scope;
     bool is_held;                            /* its own node says so now */
     uint64_t told, told_ns;                  /* a bit for each node that has told its loss; when the first did */
+    uint64_t made_ns, lost_ns;
+    struct net_ref lost_to;                  /* lost_ns != 0: told to its server */
 };
 
 struct net {
@@ -99,7 +104,7 @@ struct net {
     /* Schedules by hand: who goes next among the queues that are not empty; NULL = by time. */
     unsigned (*pick)(struct net *net, unsigned options);
     /* Strict: each event is held against the claims that were made, each registry against the events after each step. */
-    bool is_strict;
+    bool is_strict, is_lossy, has_stalls, has_clock_jumps;   /* lossy: messages of the registry were dropped; stalls: cuts, stopped processes */
     struct net_claim *claims; unsigned claim_count, claim_room;
     uint64_t digest;                         /* of all that happened, to the byte */
     FILE *trace;                             /* tells what happens; NULL = nobody listens */
@@ -148,6 +153,7 @@ int net_owner(struct net *net, int node, const char *name);
 bool net_equal(struct net *net);                         /* all running nodes have the same global names; registries pass their check */
 bool net_books_match(struct net *net);                   /* what the events told is what the registry holds, on each running node */
 bool net_claims_match(struct net *net);                  /* strict: all registries hold what their owners hold, and nothing else */
+void net_claims_told(struct net *net);                   /* strict, after peace: each name lost was told on every node that could know */
 
 struct nodes_entry net_entry(struct net *net, int node, int other);
 

@@ -122,7 +122,7 @@ add(struct net_node *n, const struct sys_registry_event *e, const struct net_ref
     }
     net->claims[net->claim_count++] = (struct net_claim){
         .name = hash_of(e), .ref = *ref, .registered_at_ms = entry.registered_at_ms, .sequence = entry.sequence, .priority = entry.priority,
-        .scope = e->scope, .is_held = true,
+        .scope = e->scope, .is_held = true, .made_ns = net->now_ns,
     };
 }
 
@@ -140,8 +140,11 @@ net_claims_own(struct net_node *n, const struct sys_registry_event *e, const str
         net_fault(net, "%s: %.*s lost by a server that did not have it", n->id.name, (int)e->name.len, e->name.at);
     else if (!could_win(net, hash_of(e), ref, other))
         net_fault(net, "%s: %.*s lost to app%d, which had no better right", n->id.name, (int)e->name.len, e->name.at, ref->node + 1);
-    if (claim != NULL)
-        claim->is_held = false;
+    if (claim == NULL)
+        return;
+    claim->is_held = false;
+    claim->lost_ns = net->now_ns;
+    claim->lost_to = *ref;
 }
 
 /* ---------------------------------------------------------------- what everybody is told */
@@ -173,11 +176,31 @@ take_registered(struct net_node *n, const struct sys_registry_event *e, const st
     forget_told(n, name, ref);
 }
 
+/* The claim of this server, if it had that name only once. */
+static struct net_claim *
+find_only(struct net *net, uint64_t name, const struct net_ref *ref)
+{
+    struct net_claim *found = NULL;
+
+    for (unsigned i = 0; i < net->claim_count; i++) {
+        if (!is_ref(&net->claims[i], name, ref))
+            continue;
+        if (found != NULL)
+            return NULL;
+        found = &net->claims[i];
+    }
+    return found;
+}
+
 static void
 take_unregistered(struct net_node *n, const struct sys_registry_event *e, const struct net_ref *ref)
 {
-    if (ref->node != n->index)
+    if (ref->node != n->index) {
+        struct net_claim *theirs = find_only(n->net, hash_of(e), ref);
+        if (theirs != NULL && is_live(n->net, theirs) && n->up[ref->node] && n->life[ref->node] == ref->incarnation)
+            net_fault(n->net, "%s: %.*s unregistered, but app%d is up and holds it", n->id.name, (int)e->name.len, e->name.at, ref->node + 1);
         return;
+    }
     struct net_claim *claim = find_held(n->net, hash_of(e), ref);
     if (claim == NULL)
         net_fault(n->net, "%s: %.*s unregistered for an own server that did not have it", n->id.name, (int)e->name.len, e->name.at);
@@ -192,19 +215,12 @@ take_conflict(struct net_node *n, const struct sys_registry_event *e, const stru
 {
     struct net *net = n->net;
     uint64_t name = hash_of(e), bit = UINT64_C(1) << n->index;
-    struct net_claim *claim = NULL;
-    unsigned made = 0;
+    struct net_claim *claim = find_only(net, name, loser);
 
     if (!could_win(net, name, winner, loser))
         net_fault(net, "%s: %.*s given to app%d, which had no better right than app%d", n->id.name, (int)e->name.len, e->name.at,
                   winner->node + 1, loser->node + 1);
-    for (unsigned i = 0; i < net->claim_count; i++) {
-        if (!is_ref(&net->claims[i], name, loser))
-            continue;
-        claim = &net->claims[i];
-        made++;
-    }
-    if (made == 1) {                         /* of several nobody could say which one is meant */
+    if (claim != NULL) {                     /* of several nobody could say which one is meant */
         if ((claim->told & bit) != 0 && net->now_ns - claim->told_ns < TOLD_FOR_S * CLOCK_NS_PER_S)
             net_fault(net, "%s: %.*s lost by app%d is told twice", n->id.name, (int)e->name.len, e->name.at, loser->node + 1);
         if (claim->told == 0)
@@ -302,6 +318,8 @@ net_claims_look(struct net_node *n)
     version = registry_version(n->config.registry);
     if (version == n->seen_version && n->turns == n->seen_turns)
         return;
+    if (!n->net->is_lossy && !n->net->has_stalls && stats_get(n->config.stats, registry_syncs) != n->ups_of_life)
+        net_fault(n->net, "%s: names were asked for again, though no message was lost", n->id.name);
     n->seen_version = version;
     n->seen_turns = n->turns;
     n->seen++;
@@ -332,6 +350,26 @@ has_claim(struct net *net, int node, const struct net_claim *claim)
                e.registered_at_ms == claim->registered_at_ms;
     }
     return false;
+}
+
+/* Who lives since before both claims were made, has seen both nodes, and knows the winner in the end, has told of the loss. Its own clock and the
+ * loser's decide whether the loss was before its time: a few seconds apart they agree. */
+void
+net_claims_told(struct net *net)
+{
+    for (unsigned i = 0; i < net->claim_count && !net->has_clock_jumps && !net->is_lossy; i++) {
+        const struct net_claim *claim = &net->claims[i], *winner = NULL;
+        if (claim->lost_ns != 0 && net->now_ns - claim->lost_ns < (TOLD_FOR_S - 5) * CLOCK_NS_PER_S &&
+            find_only(net, claim->name, &claim->ref) != NULL)
+            winner = find_only(net, claim->name, &claim->lost_to);
+        if (winner == NULL || !is_live(net, winner) || net->nodes[claim->ref.node].config.incarnation != claim->ref.incarnation ||
+            net->nodes[claim->ref.node].born_ns > claim->lost_ns)
+            continue;
+        for (unsigned k = 0; k < net->count; k++)
+            if (net->nodes[k].born_ns + 3 * CLOCK_NS_PER_S < claim->made_ns && (claim->told >> k & 1) == 0)
+                net_fault(net, "%s: was not told that app%d has lost a name to app%d", net->nodes[k].id.name, claim->ref.node + 1,
+                          winner->ref.node + 1);
+    }
 }
 
 /* With has_claim of all: no node has an entry more, since the events of a name hold one holder. */

@@ -135,7 +135,7 @@ net_new(unsigned count, uint64_t seed)
     net->raw_len = 0;
     net->raw_closed = 0;
     net->raw_closed_ns = 0;
-    net->is_strict = false;
+    net->is_strict = net->is_lossy = net->has_stalls = net->has_clock_jumps = false;
     net->trace = NULL;
     for (unsigned i = 0; i < count; i++)
         init_node(net, i);
@@ -193,6 +193,8 @@ open_cluster(struct net_node *n)
         net_fault(n->net, "%s: %s", n->id.name, why.text);
     nx_assert(err == 0);
     n->is_fresh = true;
+    n->is_leaving = false;
+    n->born_ns = n->frozen_ns = n->thawed_ns = n->net->now_ns;
 }
 
 void
@@ -214,6 +216,9 @@ net_start(struct net *net, int node)
     n->is_running = true;
     n->is_frozen = false;
     n->name_count = 0;
+    n->ups_of_life = 0;
+    memset(n->session, 0, sizeof n->session);
+    memset(n->life, 0, sizeof n->life);
     net_claims_start(n);
     open_cluster(n);
 }
@@ -283,6 +288,7 @@ net_respawn_link(struct net *net, int node)
 void
 net_leave(struct net *net, int node)
 {
+    net->nodes[node].is_leaving = true;
     cluster_leave(net->nodes[node].cluster, net_time(&net->nodes[node]));
 }
 
@@ -308,7 +314,11 @@ net_freeze(struct net *net, int node, bool is_frozen)
     if (net->nodes[node].is_frozen == is_frozen)
         return;
     net->nodes[node].is_frozen = is_frozen;
+    net->has_stalls = true;
+    *(is_frozen ? &net->nodes[node].frozen_ns : &net->nodes[node].thawed_ns) = net->now_ns;
     net_due_all(net);
+    if (net->is_strict && net_has_link_worker(net, node) && net_random(net) % 2 == 0)
+        net_tick(net, &net->nodes[node]);    /* its timers before what lies to be read */
 }
 
 void
@@ -317,6 +327,7 @@ net_cut_way(struct net *net, int from, int to, bool is_cut)
     if (net->cut[from][to] == is_cut)
         return;
     net->cut[from][to] = is_cut;
+    net->has_stalls = true;
     net_due_all(net);
 }
 

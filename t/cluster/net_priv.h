@@ -35,6 +35,7 @@ void net_fin(struct net *net, struct net_end *to);
 void net_due(struct net *net, struct net_end *end);          /* something about it has changed: when is it due? */
 void net_due_all(struct net *net);
 void net_tidy(struct net *net, struct net_wire *w);
+void net_tick(struct net *net, struct net_node *n);
 
 /* What comes out (net_watch.c) */
 extern const struct cluster_out net_out;
@@ -49,6 +50,8 @@ void net_claims_own(struct net_node *n, const struct sys_registry_event *e, cons
 void net_claims_event(struct net_node *n, const struct sys_registry_event *e, const struct net_ref *ref, const struct net_ref *other);
 bool net_claims_hold(const struct net_node *n, int scope, const char *name, uint64_t serial);       /* serial 0 = any */
 void net_claims_look(struct net_node *n);                    /* is its registry what its events said? */
+void net_watch_silence(struct net_node *n);                  /* has it kept someone that was silent for too long? */
+bool net_is_unread(const struct net *net, const struct net_end *end);        /* something lies there to be read */
 int  net_claims_count(const struct net_node *n, uint64_t serial);
 
 #endif

@@ -132,6 +132,8 @@ out_up(void *arg, uint64_t conn, uint32_t node, uint32_t session, bool is_news)
         net_fault(net, "%s: up on a connection that is not fit for it", n->id.name);
         return;
     }
+    if (net->is_strict && n->life[peer] != 0 && session <= n->session[peer])
+        net_fault(net, "%s: up of %s in session %u, as before", n->id.name, e.id.name, session);
     if (n->up[peer])
         net_fault(net, "%s: up twice without a down, peer %d", n->id.name, peer);
     if (net->is_strict && (other->node != peer || e.state != NODES_UP || e.incarnation != other->life))
@@ -143,7 +145,21 @@ out_up(void *arg, uint64_t conn, uint32_t node, uint32_t session, bool is_news)
     n->session[peer] = session;
     n->life[peer] = e.incarnation;
     n->link[peer] = conn;
+    n->heard_ns[peer] = net->now_ns;
+    n->ups_of_life++;
     n->ups[peer]++;
+}
+
+/* A process that was stopped for so long that it must know it grants an interval before it calls anyone silent whose words lie unread. */
+static void
+check_grace(struct net_node *n, int peer)
+{
+    const struct net_end *end = net_end_find(n->net, n->index, n->link[peer], NULL);
+    uint64_t interval_ns = n->config.heartbeat_ms * CLOCK_NS_PER_MS;
+
+    if (end != NULL && net_is_unread(n->net, end) && n->thawed_ns - n->frozen_ns > 2 * interval_ns &&
+        n->net->now_ns < n->thawed_ns + interval_ns)
+        net_fault(n->net, "%s: app%d is called silent, but what it said was not read yet", n->id.name, peer + 1);
 }
 
 static void
@@ -161,12 +177,31 @@ out_down(void *arg, uint32_t node, uint32_t session, enum nodes_reason reason)
         net_fault(net, "%s: down of peer %d that was not up in session %u", n->id.name, peer, session);
         return;
     }
+    if (net->is_strict && reason == NODES_HEARTBEAT_TIMEOUT)
+        check_grace(n, peer);
     net->up_pairs--;
     net->turns++;
     n->turns++;
     n->up[peer] = false;
     n->downs[peer]++;
     n->reason[peer] = reason;
+}
+
+/* One interval more than the limit of silence; another one after it was stopped itself. */
+void
+net_watch_silence(struct net_node *n)
+{
+    const struct net *net = n->net;
+    uint64_t interval_ns = n->config.heartbeat_ms * CLOCK_NS_PER_MS;
+    uint64_t limit_ns = (n->config.heartbeat_misses + 1) * interval_ns + 100 * CLOCK_NS_PER_MS;
+
+    if (net->now_ns < n->thawed_ns + interval_ns)
+        return;
+    for (unsigned i = 0; i < net->count; i++) {
+        uint64_t since_ns = n->heard_ns[i] > n->thawed_ns + interval_ns ? n->heard_ns[i] : n->thawed_ns + interval_ns;
+        if (n->up[i] && net->now_ns > since_ns + limit_ns)
+            net_fault(n->net, "%s: app%u is silent for too long and still up", n->id.name, i + 1);
+    }
 }
 
 /* Its processes are gone: nobody is left who could be told. */

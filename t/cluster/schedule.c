@@ -79,6 +79,7 @@ split(struct net *net, uint32_t sides)
     for (unsigned i = 0; i < net->count; i++)
         for (unsigned j = 0; j < i; j++)
             net->cut[i][j] = net->cut[j][i] = (sides >> i % 32 & 1) != (sides >> j % 32 & 1);
+    net->has_stalls |= sides != 0;
     net_due_all(net);
 }
 
@@ -146,10 +147,14 @@ do_fault(struct net *net, int i, int j, const struct schedule_action *a)
     case SCHEDULE_SPLIT: split(net, (uint32_t)a->value); break;
     case SCHEDULE_MEND_ALL: split(net, 0); break;
     case SCHEDULE_RESET: if (i != j) net_reset(net, i, j); break;
-    case SCHEDULE_CLOCK: n->skew_ms += a->value; break;
+    case SCHEDULE_CLOCK:
+        n->skew_ms += a->value;
+        net->has_clock_jumps = true;
+        break;
     case SCHEDULE_DROP:
         drop_every = (uint32_t)a->value;
         net->drop = a->value > 0 ? drop_some : NULL;
+        net->is_lossy |= a->value > 0;
         break;
     default:
         if (net_has_link_worker(net, i))
@@ -168,6 +173,9 @@ do_action(struct net *net, const struct schedule_action *a)
     net_trace(net, "-- %s node=%d other=%d name=%s server=%u value=%d", schedule_what_name(a->what), i, j, name_of(a), a->server, a->value);
     net_digest_number(net, a->what, net->now_ns);
     do_fault(net, i, j, a);
+    for (unsigned k = 0; k < net->count; k++)
+        if (net_has_link_worker(net, (int)k))
+            net_watch_silence(&net->nodes[k]);
 }
 
 /* ---------------------------------------------------------------- peace */
@@ -245,6 +253,7 @@ judge(struct net *net, const struct schedule *s, struct schedule_result *out)
         return "a node is seen in a life that is over";
     if (!net_claims_match(net))
         return NULL;                         /* it has told */
+    net_claims_told(net);
     if (!net_equal(net))
         return "registries differ after the promised time";
     if (!net_books_match(net))

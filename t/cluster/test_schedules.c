@@ -34,3 +34,16 @@ UNIT(schedules, each_action_means_something_in_each_state)
     }
     log_set_level(LOG_INFO);
 }
+
+/* app1 was away when app2 lost d to app3; when it returns, app2 has claimed d anew, and the older loss was passed over in silence. */
+UNIT(schedules, a_loss_is_told_to_who_was_away_also_if_the_loser_has_claimed_the_name_anew)
+{
+    static const struct schedule s = { .seed = 41302u, .nodes = 3, .latency_us = 1000, .jitter_us = 0, .count = 5, .actions = {
+        { .after_us = 100000, .what = SCHEDULE_FREEZE, .node = 0, .other = 1, .name = 1, .server = 2, .value = 0 },
+        { .after_us = 4136057, .what = SCHEDULE_REGISTER, .node = 2, .other = 1, .name = 3, .server = 1, .value = 0 },
+        { .after_us = 0, .what = SCHEDULE_REGISTER, .node = 1, .other = 0, .name = 3, .server = 3, .value = 0 },
+        { .after_us = 1000, .what = SCHEDULE_RESET, .node = 1, .other = 2, .name = 2, .server = 3, .value = 0 },
+        { .after_us = 1000, .what = SCHEDULE_REGISTER, .node = 1, .other = 2, .name = 3, .server = 1, .value = 0 },
+    } };
+    RUN(s);
+}

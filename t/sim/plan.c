@@ -12,7 +12,7 @@
 
 #include "base/base.h"
 
-enum { HUGE_EVERY = 25000, LARGE_EVERY = 1000, HUGE = 50, LARGE_MIN = 6, LARGE_SPREAD = 15 };
+enum { HUGE_EVERY = 25000, LARGE_EVERY = 1000, HUGE = 50, LARGE_MIN = 6, LARGE_SPREAD = 15, LONG_MIN_US = 35000000 };
 
 struct dice { uint64_t state; };
 
@@ -117,11 +117,13 @@ plan_make(uint64_t seed, unsigned nodes, struct schedule *out)
     out->count = 4 + below(d, 13) + 2 * out->nodes;
     uint32_t allowed = below(d, 1u << BASE_COUNT(faults)), names = 1 + below(d, 6), servers = 1 + below(d, 8);
     bool has_drops = below(d, 16) == 0, is_up_first = below(d, 2) == 0;
-    uint32_t faults_of_8 = 1 + below(d, 5);
+    uint32_t faults_of_8 = 1 + below(d, 5), long_pause = below(d, 48) == 0 ? below(d, out->count) : UINT32_MAX;
     for (unsigned i = 0; i < out->count; i++) {
         struct schedule_action *a = &out->actions[i];
         bool is_fault = below(d, 8) < faults_of_8;
         a->after_us = i == 0 && is_up_first ? 1000000 + below(d, 1000000) : pause_us(d);
+        if (i == long_pause)
+            a->after_us = LONG_MIN_US + below(d, LONG_MIN_US);       /* back-off at its longest, losses forgotten */
         a->what = is_fault ? draw(d, faults, BASE_COUNT(faults), allowed) : draw(d, requests, BASE_COUNT(requests), UINT32_MAX);
         if (is_fault && has_drops && below(d, 4) == 0)
             a->what = SCHEDULE_DROP;
