@@ -27,7 +27,7 @@ check_file(struct conf_reader *r, const struct conf_entry *e, const char *path)
 {
     struct stat st;
     if (lstat(path, &st) != 0)
-        conf_complain(r, e->file, e->line, "secret file %s: %s; make it, for example: openssl rand -out FILE 32 (mode 0600)", path,
+        conf_complain(r, e->file, e->line, "secret file %s: %s; make one with noexd keygen FILE", path,
                       strerror(errno));
     else if (!S_ISREG(st.st_mode))
         conf_complain(r, e->file, e->line, "secret file %s is %s, not a regular file", path,
