@@ -224,7 +224,7 @@ UNIT(complaints, M1_secret_files_that_are_unfit)
     struct conf *c;
 
     fixture_begin();
-    refuses_secret("n.conf:3: secret file s: No such file or directory; make it");
+    refuses_secret("n.conf:3: secret file s: No such file or directory; make one");
     fixture_write("s", many, 31, 0600);
     refuses_secret("n.conf:3: secret file s has 31 bytes; a secret has 32 to 256");
     fixture_write("s", many, 257, 0600);
