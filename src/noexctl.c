@@ -6,6 +6,7 @@
  * Runs in: a process of its own, as whoever may open the control socket.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -90,6 +91,7 @@ struct tool {
     nx_packer params; uint32_t pairs;      /* the map that is sent: its head is made first, its count written last */
     int64_t wait_ms;                       /* for the gate's answer */
     struct client *client;
+    bool is_stdout_closed;                 /* by whoever started us */
 };
 
 struct command {
@@ -117,6 +119,30 @@ misused(const struct tool *t, const char *fmt, ...)
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     return complain(t, EXIT_USAGE, text);
+}
+
+/* A descriptor that is free would be taken by the socket, and what is printed would go to the gate. /dev/null stands in, opened the
+ * wrong way round for input and output, so that their use is an error. */
+static int
+open_standard(struct tool *t)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        t->is_stdout_closed = t->is_stdout_closed || fd == STDOUT_FILENO;
+        if (open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_WRONLY) != fd)     /* the lowest free one: this */
+            return EXIT_FAILED;
+    }
+    return 0;
+}
+
+static int
+shown(struct tool *t, int err)
+{
+    if (err == 0)
+        return EXIT_DONE;
+    return complain(t, EXIT_FAILED, err != NX_ESYS ? nx_strerror(err) : t->is_stdout_closed ? "standard output is closed"
+                                                                                          : "standard output cannot be written");
 }
 
 /* ---------------------------------------------------------------- parameters */
@@ -349,14 +375,6 @@ build_name(struct tool *t)
 /* ---------------------------------------------------------------- commands: what is shown */
 
 static int
-shown(struct tool *t, int err)
-{
-    if (err == 0)
-        return EXIT_DONE;
-    return complain(t, EXIT_FAILED, err == NX_ESYS ? "standard output cannot be written" : nx_strerror(err));
-}
-
-static int
 show_listing(struct tool *t, nx_value v)
 {
     char text[BASE_ERROR_TEXT];
@@ -403,7 +421,8 @@ show_events(struct tool *t, nx_value v)
         struct base_error why = { 0 };
         const char *event = "";
         nx_value e;
-        int got = client_next_event(t->client, is_following ? NX_FOREVER : ANSWER_MS, stop_fd, &e, &why);
+        int got = client_next_event(t->client, is_following ? NX_FOREVER : ANSWER_MS, stop_fd,
+                                    is_following ? STDOUT_FILENO : -1, &e, &why);
         if (got < 0)
             return complain(t, EXIT_FAILED, why.text);
         if (got == 0)
@@ -493,9 +512,9 @@ read_options(struct tool *t, int argc, char **argv)
         if (o == 's')
             o = LONG_FIRST + OPT_SOCKET;
         if (o == 'V')
-            return 1 + (printf("noexctl %s\n", PACKAGE_VERSION) < 0);
+            return 1 + shown(t, printf("noexctl %s\n", PACKAGE_VERSION) < 0 || fflush(stdout) != 0 ? NX_ESYS : 0);
         if (o == 'h')
-            return 1 + (fputs(usage, stdout) == EOF);
+            return 1 + shown(t, fputs(usage, stdout) == EOF || fflush(stdout) != 0 ? NX_ESYS : 0);
         if (o == ':')
             return 1 + misused(t, "option %s needs an argument", argv[optind - 1]);
         if (o < LONG_FIRST) {              /* optopt: the letter, if it was a short one */
@@ -527,7 +546,10 @@ int
 main(int argc, char **argv)
 {
     struct tool t = { .wait_ms = ANSWER_MS };
-    int status = read_options(&t, argc, argv);
+    int status = open_standard(&t);
+    if (status != 0)
+        return status;
+    status = read_options(&t, argc, argv);
     if (status != 0)
         return status - 1;
     status = find_command(&t, argc, argv);

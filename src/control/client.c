@@ -9,11 +9,15 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pwd.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "base/base.h"
@@ -48,8 +52,24 @@ client_fd(const struct client *c)
 /* ---------------------------------------------------------------- connecting */
 
 static int
+explain_denied(const char *path, const struct stat *st, struct base_error *why)
+{
+    const struct passwd *owner = getpwuid(st->st_uid);
+    char number[16];
+    (void)snprintf(number, sizeof number, "uid %u", (unsigned)st->st_uid);
+    return base_error_set(why, NX_ESYS, path, "socket %s belongs to %s, mode %04o: run as that user or set control { mode }", path,
+                          owner != NULL ? owner->pw_name : number, (unsigned)st->st_mode & 07777u);
+}
+
+static int
 explain_connect(const char *path, int errnum, struct base_error *why)
 {
+    struct stat st;
+    bool is_there = stat(path, &st) == 0;
+    if (is_there && !S_ISSOCK(st.st_mode))
+        return base_error_set(why, NX_ESYS, path, "%s is not a socket", path);
+    if (is_there && (errnum == EACCES || errnum == EPERM))
+        return explain_denied(path, &st, why);
     if (errnum == ENOENT)
         return base_error_set(why, NX_ESYS, path,
                               "no control socket %s: is noexd running with this path? (-s SOCKET chooses another)", path);
@@ -60,19 +80,24 @@ explain_connect(const char *path, int errnum, struct base_error *why)
     return base_error_set(why, NX_ESYS, path, "control socket %s: %s", path, strerror(errnum));
 }
 
+/* What ends a wait besides the gate; -1 = none. */
+struct stops { int fd, out_fd; };
+static const struct stops no_stops = { -1, -1 };
+
 static int
-wait_until(int fd, short events, int stop_fd, uint64_t deadline_ns)
+wait_until(int fd, short events, struct stops stops, uint64_t deadline_ns)
 {
     for (;;) {
-        struct pollfd fds[2] = { { .fd = fd, .events = events }, { .fd = stop_fd, .events = POLLIN } };
+        /* Nothing is asked of the output: that its reader has gone is told unasked. */
+        struct pollfd fds[3] = { { .fd = fd, .events = events }, { .fd = stops.fd, .events = POLLIN }, { .fd = stops.out_fd } };
         uint64_t now = clock_now_ns();
         if (clock_is_past(deadline_ns, now))
             return NX_ETIMEDOUT;
         uint32_t left = clock_left_ms(deadline_ns, now);
-        int n = poll(fds, 2, deadline_ns == 0 ? -1 : left > INT32_MAX ? INT32_MAX : (int)left);
+        int n = poll(fds, BASE_COUNT(fds), deadline_ns == 0 ? -1 : left > INT32_MAX ? INT32_MAX : (int)left);
         if (n < 0 && errno != EINTR)
             return NX_ESYS;
-        if (n > 0 && fds[1].revents != 0)
+        if (n > 0 && (fds[1].revents != 0 || (fds[2].revents & (POLLERR | POLLHUP)) != 0))
             return NX_ECANCELED;
         if (n > 0)
             return 0;
@@ -170,7 +195,7 @@ send_all(struct client *c, const struct buf *b, uint64_t deadline_ns, struct bas
             return 0;
         if (errnum != EAGAIN)
             return base_error_sys(why, errnum, "send", NULL);
-        int err = wait_until(c->fd, POLLOUT, -1, deadline_ns);
+        int err = wait_until(c->fd, POLLOUT, no_stops, deadline_ns);
         if (err != 0)
             return base_error_set(why, err, NULL, "noexd did not take the request in time");
     }
@@ -195,7 +220,7 @@ receive(struct client *c, struct base_error *why)
 
 /* 1 = a whole message is in c->current, and taken apart in *m; else 0 (no time left, or stopped) or an error. */
 static int
-next_message(struct client *c, uint64_t deadline_ns, int stop_fd, struct rpc_message *m, struct base_error *why)
+next_message(struct client *c, uint64_t deadline_ns, struct stops stops, struct rpc_message *m, struct base_error *why)
 {
     for (;;) {
         size_t len;
@@ -210,7 +235,7 @@ next_message(struct client *c, uint64_t deadline_ns, int stop_fd, struct rpc_mes
                 err = rpc_parse(buf_data(&c->current), len, m, why);
             return err == 0 ? 1 : err;
         }
-        int err = wait_until(c->fd, POLLIN, stop_fd, deadline_ns);
+        int err = wait_until(c->fd, POLLIN, stops, deadline_ns);
         if (err == NX_ETIMEDOUT || err == NX_ECANCELED)
             return 0;
         err = err == 0 ? receive(c, why) : base_error_sys(why, errno, "poll", NULL);
@@ -256,7 +281,7 @@ wait_answer(struct client *c, uint32_t id, uint64_t deadline_ns, nx_value *resul
 {
     for (;;) {
         struct rpc_message m;
-        int got = next_message(c, deadline_ns, -1, &m, why);
+        int got = next_message(c, deadline_ns, no_stops, &m, why);
         if (got < 0)
             return got;
         if (got == 0)
@@ -305,14 +330,15 @@ take_kept(struct client *c, struct rpc_message *m, struct base_error *why)
 }
 
 int
-client_next_event(struct client *c, int64_t timeout_ms, int stop_fd, nx_value *event, struct base_error *why)
+client_next_event(struct client *c, int64_t timeout_ms, int stop_fd, int out_fd, nx_value *event, struct base_error *why)
 {
+    struct stops stops = { stop_fd, out_fd };
     uint64_t deadline_ns = clock_deadline(clock_now_ns(), timeout_ms);
     for (;;) {
         struct rpc_message m;
         int got = take_kept(c, &m, why);
         if (got == 0)
-            got = next_message(c, deadline_ns, stop_fd, &m, why);
+            got = next_message(c, deadline_ns, stops, &m, why);
         if (got != 1)
             return got;
         if (m.kind != RPC_NOTIFICATION || m.params.len == 0)

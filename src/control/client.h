@@ -17,7 +17,7 @@
 
 struct client;
 
-/* NX_ESYS with the path and the remedy: no socket there, nobody listens, not allowed. */
+/* NX_ESYS with the path and the remedy: no socket there, another kind of file, nobody listens, not allowed. */
 int  client_open(const char *path, int64_t timeout_ms, struct client **out, struct base_error *why);
 void client_close(struct client **c);
 int  client_fd(const struct client *c);                 /* for poll beside something else */
@@ -31,8 +31,9 @@ int  client_request(struct client *c, const char *method, const struct buf *para
                     struct base_error *why);
 
 /* The next event, a map, in order. Those that arrived during a request are kept (64 MiB, then NX_EFULL). Returns 1 with *event
- * (lives until the next function here), 0 = none in this time, or as above. stop_fd: readable = give up with 0; -1 = none. */
-int  client_next_event(struct client *c, int64_t timeout_ms, int stop_fd, nx_value *event, struct base_error *why);
+ * (lives until the next function here), 0 = none in this time, or as above. Gives up with 0 when stop_fd is readable, or out_fd
+ * has lost its reader; -1 = none. */
+int  client_next_event(struct client *c, int64_t timeout_ms, int stop_fd, int out_fd, nx_value *event, struct base_error *why);
 
 /* How refs are read and shown in JSON, without a node: to value_set_ref_codec. */
 void client_install_ref_codec(void);

@@ -71,7 +71,7 @@ const char *
 ask_event(struct client *c, int64_t timeout_ms)
 {
     nx_value event;
-    int got = client_next_event(c, timeout_ms, -1, &event, &last);
+    int got = client_next_event(c, timeout_ms, -1, -1, &event, &last);
     MUST(got >= 0);
     return got == 1 ? to_text(event) : "";
 }
