@@ -59,7 +59,7 @@ static const char usage[] =
     "  events [--follow]\n"
     "TARGET is a ref, a local name or a global name. JSON may be - : standard input. Before an operand that begins with - put --.\n"
     "  -s SOCKET  the control socket ($NOEXD_SOCKET, else " NOEXD_DEFAULT_SOCKET ")\n"
-    "  --json     listings as JSON      -V  version      -h  this text\n"
+    "  --json     the answer as JSON    -V  version      -h  this text\n"
     "Exit: 0 done, 1 failed, 2 wrong usage.\n";
 
 /* ---------------------------------------------------------------- options */
@@ -395,9 +395,15 @@ show_ref(struct tool *t, nx_value v)
 {
     const char *text;
     size_t len;
-    bool is_found = value_is_string(v, &text, &len);
-    bool is_written = printf("%s\n", is_found ? text : "not found") > 0 && fflush(stdout) == 0;
-    return !is_written ? shown(t, NX_ESYS) : is_found ? EXIT_DONE : EXIT_FAILED;
+    bool is_found = value_is_string(v, &text, &len), is_json = (t->given & BIT(OPT_JSON)) != 0;
+    int n = 0;
+    if (is_found)                          /* nothing in a ref needs an escape */
+        n = printf(is_json ? "{\"ref\":\"%s\"}\n" : "%s\n", text);
+    else if (is_json)
+        n = printf("null\n");
+    if (n < 0 || fflush(stdout) != 0)
+        return shown(t, NX_ESYS);
+    return is_found ? EXIT_DONE : complain(t, EXIT_FAILED, "not found");
 }
 
 /* SIGINT and SIGTERM end the stream in order: they become readable instead of killing. */
@@ -441,13 +447,13 @@ show_events(struct tool *t, nx_value v)
 
 #define SCOPE (BIT(OPT_LOCAL) | BIT(OPT_GLOBAL))
 static const struct command commands[] = {
-    { "status", "", BIT(OPT_JSON), build_nothing, show_listing },
-    { "nodes", "", BIT(OPT_JSON) | BIT(OPT_UP) | BIT(OPT_NODE), build_nodes, show_listing },
-    { "workers", "", BIT(OPT_JSON), build_nothing, show_listing },
-    { "behaviors", "", BIT(OPT_JSON), build_nothing, show_listing },
-    { "servers", "", BIT(OPT_JSON), build_nothing, show_listing },
-    { "stats", "", BIT(OPT_JSON), build_nothing, show_listing },
-    { "names", "", BIT(OPT_JSON) | SCOPE | BIT(OPT_NODE) | BIT(OPT_PREFIX) | BIT(OPT_LIMIT), build_names, show_listing },
+    { "status", "", 0, build_nothing, show_listing },
+    { "nodes", "", BIT(OPT_UP) | BIT(OPT_NODE), build_nodes, show_listing },
+    { "workers", "", 0, build_nothing, show_listing },
+    { "behaviors", "", 0, build_nothing, show_listing },
+    { "servers", "", 0, build_nothing, show_listing },
+    { "stats", "", 0, build_nothing, show_listing },
+    { "names", "", SCOPE | BIT(OPT_NODE) | BIT(OPT_PREFIX) | BIT(OPT_LIMIT), build_names, show_listing },
     { "start", "BEHAVIOR", BIT(OPT_NODE) | BIT(OPT_NAME) | BIT(OPT_REGISTER) | BIT(OPT_PRIORITY) | BIT(OPT_ARGS) |
       BIT(OPT_SPAWN_TIMEOUT) | BIT(OPT_INIT_TIMEOUT), build_start, show_ref },
     { "call", "TARGET JSON", BIT(OPT_TIMEOUT), build_call, show_json },
@@ -457,7 +463,7 @@ static const struct command commands[] = {
     { "unregister", "NAME", SCOPE, build_name, show_nothing },
     { "whereis", "NAME", SCOPE, build_name, show_ref },
     { "lookup", "NAME", SCOPE, build_name, show_ref },
-    { "events", "", BIT(OPT_JSON) | BIT(OPT_FOLLOW), build_nothing, show_events },
+    { "events", "", BIT(OPT_FOLLOW), build_nothing, show_events },
 };
 
 /* ---------------------------------------------------------------- the command line */
@@ -497,7 +503,7 @@ find_command(struct tool *t, int argc, char **argv)
     t->operands = argv + optind + 1;
     t->operand_count = argc - optind - 1;
     for (int o = 0; o < OPTIONS; o++)
-        if ((t->given & BIT(o) & ~(t->command->options | BIT(OPT_SOCKET))) != 0)
+        if ((t->given & BIT(o) & ~(t->command->options | BIT(OPT_SOCKET) | BIT(OPT_JSON))) != 0)
             return misused(t, "this command has no option --%s", long_options[o].name);
     return check_operands(t);
 }
