@@ -38,7 +38,7 @@
 #include "shm/stats.h"
 #include "process/signals.h"
 
-enum { SECRETS_WAIT_MS = 5000 };
+enum { SECRETS_WAIT_MS = 5000, LEAVE_MS = 250 };
 
 static const struct child_kind_ops *const kinds[] = { [CHILD_LINK] = &child_link_worker, [CHILD_GATE] = &child_gate, [CHILD_WORKER] = &child_worker };
 
@@ -174,11 +174,13 @@ tell_master(const struct child *c, uint32_t order, const char *text)
         log_error("%s: word to the master failed: %s", c->ops->name, nx_strerror(err));
 }
 
-/* The rooms are told once; a second word can only bring the moment nearer at which this process leaves whatever they do. */
+/* The rooms are told once; a second word can only bring the moment nearer at which this process leaves whatever they do. Their own limit is a little before that: what
+ * they cut short at it still has a word to say (terminate, an answer to a client). */
 static void
 stop(struct child *c, const struct channel_message *m)
 {
-    uint64_t deadline = clock_deadline(clock_now_ns(), (int64_t)m->value);
+    uint64_t now = clock_now_ns(), deadline = clock_deadline(now, (int64_t)m->value);
+    int64_t leave_ms = m->value / 8 < LEAVE_MS ? (int64_t)(m->value / 8) : LEAVE_MS;
     if (!c->is_stopping || deadline < c->stop_deadline_ns) {
         c->stop_deadline_ns = deadline;
         if (loop_timer_set(c->loop, &c->stop_timer, deadline) != 0)
@@ -187,7 +189,7 @@ stop(struct child *c, const struct channel_message *m)
     if (c->is_stopping)
         return;
     c->is_stopping = true;
-    c->ops->stop(c, m->slot == 1, deadline);
+    c->ops->stop(c, m->slot == 1, clock_deadline(now, (int64_t)m->value - leave_ms));
 }
 
 static void

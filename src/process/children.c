@@ -282,6 +282,7 @@ child_reap(struct children *c, struct child_slot *child)
     board_write(c, child, BOARD_DOWN);                   /* first: its names are invisible from here on */
     uint64_t now = clock_now_ns();
     log_death(c, child, status);
+    c->has_killed = c->has_killed || (c->is_stopping && WIFSIGNALED(status) && (child->is_ending || child->aborted_ns != 0));
     (void)close(child->pidfd);
     orders_close(&child->orders);
     child->pidfd = -1;
@@ -491,11 +492,15 @@ children_stop(struct children *c, enum child_kind kind, bool drain, int64_t limi
 }
 
 void
-children_kill(struct children *c, enum child_kind kind)
+children_kill_late(struct children *c, enum child_kind kind)
 {
-    for (size_t i = 0; i < c->count; i++)
-        if (c->items[i].kind == kind)
-            child_end(&c->items[i]);
+    for (size_t i = 0; i < c->count; i++) {
+        struct child_slot *child = &c->items[i];
+        if (child->kind != kind || child->pid <= 0)
+            continue;
+        log_error("master: not ended in time process=\"%s\" pid=%d: killing it", child->name, (int)child->pid);
+        child_end(child);
+    }
 }
 
 void

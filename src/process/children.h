@@ -47,13 +47,14 @@ struct children {
     size_t count;
     int pipe_bytes;                      /* of each pipe */
     bool is_stopping;                    /* no respawn any more */
+    bool has_killed;                     /* since then: one that had to be ended by force */
 };
 
 /* Workers 0 .. n-1, then the gate and the link worker; nothing is forked yet. */
 void children_init(struct children *c, const struct inherit *base, const struct secrets *secrets, int link_listen_fd, int gate_listen_fd);
 void children_fini(struct children *c);
 
-/* Fork all and order pipes between every two. All are told to start, the gate when the others are ready. After a failure some live: children_kill, and wait. */
+/* Fork all and order pipes between every two. All are told to start, the gate when the others are ready. After a failure some live: children_kill_all, and wait. */
 int  children_start_all(struct children *c, struct base_error *why);
 bool children_are_ready(const struct children *c);
 size_t children_alive(const struct children *c);
@@ -73,7 +74,8 @@ void children_stop_begin(struct children *c);
 void children_stop(struct children *c, enum child_kind kind, bool drain, int64_t limit_ms);
 /* SIGKILL: the pidfd tells when it is dead; one that is ending by itself keeps the status it has. */
 void child_end(struct child_slot *child);
-void children_kill(struct children *c, enum child_kind kind);
+/* All of that kind that are still there: they did not end in time, and the log says so. */
+void children_kill_late(struct children *c, enum child_kind kind);
 void children_kill_all(struct children *c);
 size_t children_alive_of(const struct children *c, enum child_kind kind);
 

@@ -1,7 +1,7 @@
 /*
  * master.c - the master's loop: signals, children, time.
  *
- * Lives here: what each signal means; the order of an end (gate, workers, link worker); when the node is ready.
+ * Lives here: what each signal means; the order of an end (gate, workers, link worker) and what each may take of the limit; when the node is ready.
  * Never here: network bytes, module code, threads, the event library: poll(2) on a signalfd, pidfds and channels is all it needs.
  * Runs in: the master.
  */
@@ -20,7 +20,7 @@
 #include "process/process.h"
 #include "process/signals.h"
 
-enum { IMMEDIATE_MS = 2000, LINK_MS = 1000, KILLED_MS = 1000, START_LIMIT_S = 30 };
+enum { IMMEDIATE_MS = 2000, LINK_MS = 1000, LINK_MIN_MS = 250, KILLED_MS = 1000, SPARE_MS = 250, START_LIMIT_S = 30 };
 
 enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_STOP_GATE, PHASE_STOP_WORKERS, PHASE_STOP_LINK, PHASE_DONE };
 
@@ -29,15 +29,53 @@ struct master {
     struct children children;
     enum phase phase;
     bool drain;
-    uint64_t stop_deadline_ns;
+    uint64_t stop_end_ns;                  /* of the whole limit */
+    uint64_t turn_end_ns;                  /* until when those whose turn it is are waited for */
+    int64_t link_ms;                       /* what is kept of the limit for the link worker */
     uint64_t started_ns, next_watch_ns;
     int status;
 };
 
+static const enum child_kind turns[] = { [PHASE_STOP_GATE] = CHILD_GATE, [PHASE_STOP_WORKERS] = CHILD_WORKER, [PHASE_STOP_LINK] = CHILD_LINK };
+
 static int64_t
-left_ms(const struct master *m, uint64_t now_ns)
+least(int64_t a, int64_t b)
 {
-    return m->stop_deadline_ns > now_ns ? (int64_t)((m->stop_deadline_ns - now_ns) / CLOCK_NS_PER_MS) + 1 : 1;
+    return a < b ? a : b;
+}
+
+static int64_t
+left_ms(uint64_t end_ns, uint64_t now_ns)
+{
+    return end_ns > now_ns ? (int64_t)((end_ns - now_ns) / CLOCK_NS_PER_MS) + 1 : 1;
+}
+
+/* Those of this phase are told to end. They are told of a little less than they have: who leaves at the last moment is not killed while it leaves. */
+static void
+turn_begin(struct master *m, uint64_t now_ns, int64_t limit_ms)
+{
+    m->turn_end_ns = clock_deadline(now_ns, limit_ms);
+    children_stop(&m->children, turns[m->phase], m->drain, limit_ms - least(limit_ms / 8, SPARE_MS));
+}
+
+/* A quarter of the limit for clients from outside, who may wait for an answer that never comes; then the servers, until the link worker needs the rest. Who ends sooner
+ * leaves its time to the next. */
+static int64_t
+turn_limit_ms(const struct master *m, uint64_t now_ns)
+{
+    int64_t left = left_ms(m->stop_end_ns, now_ns);
+    switch (m->phase) {
+    case PHASE_STOP_GATE:    return left / 4;
+    case PHASE_STOP_WORKERS: return left > m->link_ms ? left - m->link_ms : 1;
+    default:                 return left > LINK_MIN_MS ? least(left, LINK_MS) : LINK_MIN_MS;
+    }
+}
+
+static void
+limit_set(struct master *m, uint64_t now_ns, int64_t limit_ms)
+{
+    m->stop_end_ns = clock_deadline(now_ns, limit_ms);
+    m->link_ms = least(limit_ms / 8, LINK_MS);
 }
 
 static void
@@ -48,28 +86,25 @@ stop_begin(struct master *m, bool drain, const char *because)
     log_info("master: stopping because=%s drain=%s limit_ms=%" PRId64, because, drain ? "yes" : "no", limit_ms);
     if (m->phase == PHASE_STARTING)
         launch_tell_ready(&m->launch, "told to stop before it was ready");
-    if (limit_ms > 2 * LINK_MS)
-        limit_ms -= LINK_MS;                   /* so that the links have their time within the limit */
     m->drain = drain;
-    m->stop_deadline_ns = clock_deadline(now, limit_ms);
     m->phase = PHASE_STOP_GATE;
+    limit_set(m, now, limit_ms);
     children_stop_begin(&m->children);
-    children_stop(&m->children, CHILD_GATE, drain, limit_ms);
+    turn_begin(m, now, turn_limit_ms(m, now));
 }
 
 /* Told again while it stops: less patience each time, never more. */
 static void
 stop_again(struct master *m, bool drain, const char *because)
 {
-    static const enum child_kind kinds[] = { [PHASE_STOP_GATE] = CHILD_GATE, [PHASE_STOP_WORKERS] = CHILD_WORKER, [PHASE_STOP_LINK] = CHILD_LINK };
-    uint64_t soon = clock_deadline(clock_now_ns(), IMMEDIATE_MS);
+    uint64_t now = clock_now_ns();
     if (drain) {
         log_info("master: stopping already because=%s", because);
     } else if (m->drain) {
         log_warn("master: told to stop while finishing what is queued: not waiting for it because=%s limit_ms=%d", because, IMMEDIATE_MS);
         m->drain = false;
-        m->stop_deadline_ns = soon < m->stop_deadline_ns ? soon : m->stop_deadline_ns;
-        children_stop(&m->children, kinds[m->phase], false, IMMEDIATE_MS);
+        limit_set(m, now, least(IMMEDIATE_MS, left_ms(m->stop_end_ns, now)));
+        turn_begin(m, now, least(turn_limit_ms(m, now), left_ms(m->turn_end_ns, now)));
     } else {
         log_warn("master: told to stop again: ending all processes now because=%s", because);
         children_kill_all(&m->children);
@@ -85,35 +120,35 @@ stop(struct master *m, bool drain, const char *because)
         stop_again(m, drain, because);
 }
 
-/* Nobody waits longer: those whose turn it is are killed. The link worker has its turn all the same, to say goodbye. */
+/* Nobody waits longer: who has not ended in its turn is killed, alone. The others have theirs all the same. */
 static void
-stop_late(struct master *m, uint64_t now_ns)
+turn_late(struct master *m, uint64_t now_ns)
 {
-    log_error("master: shutdown limit reached: ending %s", m->phase == PHASE_STOP_LINK ? "the link worker" : "gate and workers");
-    if (m->phase == PHASE_STOP_LINK)
-        children_kill_all(&m->children);
-    children_kill(&m->children, CHILD_GATE);
-    children_kill(&m->children, CHILD_WORKER);
-    m->stop_deadline_ns = clock_deadline(now_ns, KILLED_MS);
+    children_kill_late(&m->children, turns[m->phase]);
+    m->turn_end_ns = clock_deadline(now_ns, KILLED_MS);
+}
+
+static void
+turn_next(struct master *m, uint64_t now_ns, enum phase phase)
+{
+    m->phase = phase;
+    turn_begin(m, now_ns, turn_limit_ms(m, now_ns));
 }
 
 /* Outside callers first, then the servers, while the link worker still takes their names away; the links last, with a word of goodbye. */
 static void
 stop_go_on(struct master *m, uint64_t now_ns)
 {
-    if (m->phase == PHASE_STOP_GATE && children_alive_of(&m->children, CHILD_GATE) == 0) {
-        m->phase = PHASE_STOP_WORKERS;
-        children_stop(&m->children, CHILD_WORKER, m->drain, left_ms(m, now_ns));
-    }
-    if (m->phase == PHASE_STOP_WORKERS && children_alive_of(&m->children, CHILD_WORKER) == 0) {
-        m->phase = PHASE_STOP_LINK;
-        m->stop_deadline_ns = clock_deadline(now_ns, LINK_MS);
-        children_stop(&m->children, CHILD_LINK, m->drain, LINK_MS);
-    }
+    if (m->phase == PHASE_STOP_GATE && children_alive_of(&m->children, CHILD_GATE) == 0)
+        turn_next(m, now_ns, PHASE_STOP_WORKERS);
+    if (m->phase == PHASE_STOP_WORKERS && children_alive_of(&m->children, CHILD_WORKER) == 0)
+        turn_next(m, now_ns, PHASE_STOP_LINK);
     if (m->phase >= PHASE_STOP_GATE && children_alive(&m->children) == 0)
         m->phase = PHASE_DONE;
-    else if (m->phase >= PHASE_STOP_GATE && now_ns >= m->stop_deadline_ns)
-        stop_late(m, now_ns);
+    else if (m->phase >= PHASE_STOP_GATE && now_ns >= m->turn_end_ns)
+        turn_late(m, now_ns);
+    if (m->phase == PHASE_DONE && m->children.has_killed)
+        m->status = 1;                       /* some were not let finish: whoever asked for the end should know */
 }
 
 static void
@@ -148,8 +183,8 @@ poll_timeout(const struct master *m, uint64_t now_ns, uint64_t respawn_ns)
     uint64_t until = m->next_watch_ns;
     if (respawn_ns != 0 && respawn_ns < until)
         until = respawn_ns;
-    if (m->phase >= PHASE_STOP_GATE && m->stop_deadline_ns < until)
-        until = m->stop_deadline_ns;
+    if (m->phase >= PHASE_STOP_GATE && m->turn_end_ns < until)
+        until = m->turn_end_ns;
     return until <= now_ns ? 0 : (int)((until - now_ns) / CLOCK_NS_PER_MS) + 1;
 }
 
@@ -210,7 +245,7 @@ give_up(struct master *m)
     children_stop_begin(&m->children);
     children_kill_all(&m->children);
     m->phase = PHASE_STOP_LINK;
-    m->stop_deadline_ns = clock_deadline(clock_now_ns(), KILLED_MS);
+    m->turn_end_ns = clock_deadline(clock_now_ns(), KILLED_MS);
 }
 
 static int
