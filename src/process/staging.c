@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/random.h"
 #include "process/process.h"
 #include "process/throwaway.h"
@@ -26,7 +28,8 @@ enum { STAGING_OUTPUT_MAX = 1 << 20, STAGING_BASE_MS = 10000, STAGING_MODULE_MS 
 enum job { JOB_STAGE, JOB_VALIDATE };
 static const char *const job_names[] = { [JOB_STAGE] = "stager", [JOB_VALIDATE] = "validator" };
 
-struct verdict { struct staging *staging; enum job job; size_t last; bool is_done; };      /* last: the module that was spoken of, count = none */
+/* last: the module that was spoken of, count = none */
+struct verdict { struct staging *staging; enum job job; size_t last; bool is_done; uint64_t began_ns; };
 
 /* ---------------------------------------------------------------- lines */
 
@@ -109,6 +112,23 @@ take_behavior(char **rest, struct staging_module *m)
     return true;
 }
 
+/* The reasons name the copy, which may be gone when somebody reads them: the file that the operator knows, in its place. */
+static int
+refuse(const struct staging_module *m, const char *reason, struct base_error *why)
+{
+    char text[BASE_ERROR_TEXT];
+    const char *copy = m->staged.path, *at;
+    size_t used = 0, copy_len = strlen(copy);
+    while (copy_len > 0 && used < sizeof text && (at = strstr(reason, copy)) != NULL) {
+        int n = snprintf(text + used, sizeof text - used, "%.*s%s", (int)(at - reason), reason, m->file);
+        used += n > 0 ? (size_t)n : 0;
+        reason = at + copy_len;
+    }
+    if (used < sizeof text)
+        snprintf(text + used, sizeof text - used, "%s", reason);
+    return base_error_set(why, NX_EINVAL, m->name, "module \"%s\": %s", m->name, text);
+}
+
 /* One line, taken apart in place. */
 static int
 take_line(struct verdict *v, char *line, const char *nonce, struct base_error *why)
@@ -127,13 +147,22 @@ take_line(struct verdict *v, char *line, const char *nonce, struct base_error *w
     struct staging_module *m = &v->staging->modules[index];
     v->last = index;
     if (strcmp(word, "refused") == 0)
-        return base_error_set(why, NX_EINVAL, m->name, "module \"%s\": %s", m->name, rest != NULL ? rest : "refused");
+        return refuse(m, rest != NULL ? rest : "refused", why);
     bool is_good = v->job == JOB_STAGE ? strcmp(word, "staged") == 0 && take_staged(&rest, m)
                                        : strcmp(word, "begin") == 0 || (strcmp(word, "behavior") == 0 && take_behavior(&rest, m));
     return is_good ? 0 : base_error_set(why, NX_EBADMSG, m->name, "module \"%s\" (%s): unexpected line of the %s: %.60s", m->name, m->file, job_names[v->job], word);
 }
 
 /* ---------------------------------------------------------------- the two jobs */
+
+/* The end of a validator tells of the module that it had begun. The limit of CPU time is SIGKILL too (module_confine). */
+static int
+module_ended(const char *module, int err, int signal, uint64_t ms, const char *name, struct base_error *why)
+{
+    if (err == NX_ETIMEDOUT || signal == SIGXCPU || signal == SIGKILL)
+        return base_error_set(why, err != 0 ? err : NX_EINVAL, name, "%swas still loading after %" PRIu64 " s: ended", module, ms / 1000);
+    return base_error_set(why, NX_EINVAL, name, "%sthe module crashed while it was loaded (signal %d, %s)", module, signal, strsignal(signal));
+}
 
 /* Nothing that it said explains how it ended. */
 static int
@@ -147,6 +176,8 @@ no_verdict(const struct verdict *v, int err, int status, struct base_error *why)
         name = m->name;
         snprintf(module, sizeof module, "module \"%.128s\" (%.400s): ", m->name, m->file);
     }
+    if (v->job == JOB_VALIDATE && name != NULL && (err == NX_ETIMEDOUT || (err == 0 && WIFSIGNALED(status))))
+        return module_ended(module, err, err == 0 ? WTERMSIG(status) : 0, (clock_now_ns() - v->began_ns) / CLOCK_NS_PER_MS, name, why);
     if (err == NX_ETIMEDOUT)
         return base_error_set(why, err, name, "%sthe %s gave no verdict in time", module, what);
     if (err != 0)
@@ -163,10 +194,10 @@ run(struct staging *s, enum job job, char **argv, const char *user, const char *
     snprintf(last_line, sizeof last_line, "done %s", nonce);
     struct throwaway t = { .what = job_names[job], .argv = argv, .user = user, .last_line = last_line,
                            .limit_ms = STAGING_BASE_MS + STAGING_MODULE_MS * (int64_t)s->count, .signal_fd = signal_fd };
+    struct verdict v = { .staging = s, .job = job, .last = s->count, .began_ns = clock_now_ns() };
     struct buf out;
     buf_init(&out, STAGING_OUTPUT_MAX);
     int status = 0, err = throwaway_run(&t, &out, &status, why);
-    struct verdict v = { .staging = s, .job = job, .last = s->count };
     char *text = (char *)(uintptr_t)buf_cstr(&out);      /* ours to take apart: the buffer ends with this function */
     int line_err = 0;
     for (char *line; err != NX_ECANCELED && line_err == 0 && !v.is_done && (line = strsep(&text, "\n")) != NULL;)

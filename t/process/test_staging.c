@@ -8,11 +8,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "process/launch.h"
 #include "testing.h"
+
+/* clang 14 tells by __has_feature, gcc by a macro. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED 1
+#elif defined(__has_feature)
+#define IS_SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define IS_SANITIZED 0
+#endif
 
 static char *
 text(const char *s)
@@ -74,6 +84,7 @@ refused(const char *name, const char *part)
     CU_ASSERT_PTR_NULL(s);
     CU_ASSERT_PTR_NOT_NULL(strstr(why.text, name));
     CU_ASSERT_PTR_NOT_NULL(strstr(why.text, part));
+    CU_ASSERT_PTR_NULL(strstr(why.text, testing_path("refused")));      /* the copy is gone when somebody reads this */
     if (strstr(why.text, part) == NULL)
         printf("# expected '%s' in: %s\n", part, why.text);
 }
@@ -168,7 +179,38 @@ UNIT(staging, B2_a_module_that_crashes_is_refused)
 {
     if (!can_run())
         return;
-    refused("crashes", "validator");
+#if IS_SANITIZED
+    refused("crashes", "without a verdict");     /* the sanitizer takes the signal */
+#else
+    refused("crashes", "the module crashed while it was loaded (signal 11, Segmentation fault)");
+#endif
+}
+
+UNIT(staging, reasons_name_the_operators_file_and_not_the_copy)
+{
+    if (!can_run())
+        return;
+    refused("undefined_symbol", module_of("undefined_symbol"));
+    refused("missing_init", module_of("missing_init"));
+    refused("exits", module_of("exits"));
+}
+
+static int
+validate_spins(void *arg)
+{
+    struct rlimit limit = { .rlim_cur = 1, .rlim_max = 1 };      /* s of CPU time; stricter than the validator's own */
+    (void)arg;
+    struct staging *s = NULL;
+    struct base_error why = { 0 };
+    return setrlimit(RLIMIT_CPU, &limit) == 0 && run_one("spins", copies("spins"), &s, &why) == NX_EINVAL &&
+           strstr(why.text, "\"spins\"") != NULL && strstr(why.text, "was still loading after ") != NULL && strstr(why.text, "signal") == NULL ? 0 : 1;
+}
+
+UNIT(staging, B2_a_module_that_does_not_finish_loading_is_refused)
+{
+    if (!can_run())
+        return;
+    CU_ASSERT_EQUAL(testing_wait(testing_fork(validate_spins, NULL)), 0);
 }
 
 UNIT(staging, B2_two_modules_with_one_behavior_are_refused)
