@@ -7,6 +7,7 @@
  */
 #include <getopt.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,12 +29,20 @@ static const char usage[] =
     "  -v, -V         version; version and how it was built\n"
     "  keygen [FILE]  a new cluster secret, to FILE (0600) or standard output\n";
 
+#if defined(__clang__)                   /* says of itself that it is clang in __VERSION__ already, and that it is gcc in __GNUC__ */
+static const char compiler[] = __VERSION__;
+#elif defined(__GNUC__)
+static const char compiler[] = "gcc " __VERSION__;
+#endif
+
+static const struct option long_options[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' }, { 0 } };
+
 static void
 print_version(bool is_long)
 {
     printf("noexd %s\n", PACKAGE_VERSION);
     if (is_long)
-        printf("built by %s, prefix %s, memory from %s\n", __VERSION__, NOEXD_DEFAULT_PREFIX,
+        printf("built by %s, prefix %s, memory from %s\n", compiler, NOEXD_DEFAULT_PREFIX,
 #ifdef HAVE_JEMALLOC
                "jemalloc"
 #else
@@ -51,6 +60,17 @@ print_sources(const struct conf *conf)
     }
 }
 
+/* What runs was started with another configuration than the one that is wrong now: it can be told all the same. */
+static int
+signal_without_conf(const struct conf_options *options, const char *signal_name, struct buf *complaints)
+{
+    char *rest = (char *)(uintptr_t)buf_cstr(complaints);      /* ours to take apart */
+    for (char *line; (line = strsep(&rest, "\n")) != NULL;)
+        if (line[0] != '\0')
+            fprintf(stderr, "noexd: warning: %s\n", line);
+    return process_signal_by_prefix(options->prefix != NULL ? options->prefix : options->default_prefix, signal_name);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -64,7 +84,7 @@ main(int argc, char **argv)
     struct conf_options options = { .default_prefix = NOEXD_DEFAULT_PREFIX };
     const char *signal_name = NULL;
     bool is_test = false, is_dump = false;
-    for (int o; (o = getopt(argc, argv, "c:p:g:s:tTvVh")) != -1;) {
+    for (int o; (o = getopt_long(argc, argv, "c:p:g:s:tTvVh", long_options, NULL)) != -1;) {
         switch (o) {
         case 'c': options.file = optarg; break;
         case 'p': options.prefix = optarg; break;
@@ -78,26 +98,35 @@ main(int argc, char **argv)
         default: fputs("noexd: try noexd -h\n", stderr); return 2;
         }
     }
-    if (optind < argc && strcmp(argv[optind], "keygen") == 0 && argc - optind <= 2)
-        return process_keygen(argv[optind + 1]);
-    if (optind < argc) {
-        fprintf(stderr, "noexd: unexpected argument \"%s\"; try noexd -h\n", argv[optind]);
+    bool is_keygen = optind < argc && strcmp(argv[optind], "keygen") == 0;
+    int too_many = is_keygen ? optind + 2 : optind;
+    if (too_many < argc) {
+        fprintf(stderr, "noexd: unexpected argument \"%s\"; try noexd -h\n", argv[too_many]);
         return 2;
     }
+    if (is_test && signal_name != NULL) {
+        fputs("noexd: -t and -T check, -s tells the running noexd: not both at once; try noexd -h\n", stderr);
+        return 2;
+    }
+    if (is_keygen)
+        return process_keygen(argv[optind + 1]);
 
     struct conf *conf = NULL;
     struct buf complaints;
     buf_init(&complaints, 0);
+    int status = 1;
     if (conf_load(&options, &conf, &complaints) != 0) {
         const char *text = buf_cstr(&complaints);
-        fprintf(stderr, "%s", text != NULL ? text : "noexd: out of memory\n");
+        if (signal_name != NULL)
+            status = signal_without_conf(&options, signal_name, &complaints);
+        else
+            fprintf(stderr, "%s", text != NULL ? text : "noexd: out of memory\n");
         buf_fini(&complaints);
-        return 1;
+        return status;
     }
     buf_fini(&complaints);
-    int status;
     if (signal_name != NULL) {
-        status = process_signal(conf, signal_name);
+        status = process_signal(conf->pid_file, signal_name);
     } else if (is_test) {
         status = process_test(conf);
         if (is_dump && status == 0)

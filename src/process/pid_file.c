@@ -130,7 +130,19 @@ open_holder(const char *path, int *pidfd, struct base_error *why)
 }
 
 int
-process_signal(const struct conf *conf, const char *name)
+process_signal_by_prefix(const char *prefix, const char *name)
+{
+    char path[4096];
+    int len = snprintf(path, sizeof path, "%s/var/run/noexd/noexd.pid", prefix);
+    if (len < 0 || (size_t)len >= sizeof path) {
+        fprintf(stderr, "noexd: -s %s: the prefix is too long\n", name);
+        return 1;
+    }
+    return process_signal(path, name);
+}
+
+int
+process_signal(const char *pid_file, const char *name)
 {
     static const struct { const char *name; int signal; } known[] = {
         { "stop", SIGTERM }, { "quit", SIGQUIT }, { "reopen", SIGUSR1 },
@@ -145,9 +157,9 @@ process_signal(const struct conf *conf, const char *name)
     }
     struct base_error why = { 0 };
     int pidfd = -1;
-    int err = open_holder(conf->pid_file, &pidfd, &why);
+    int err = open_holder(pid_file, &pidfd, &why);
     if (err == 0 && pidfd_send_signal(pidfd, number, NULL, 0) != 0)
-        err = base_error_sys(&why, errno, "send the signal to the holder of", conf->pid_file);
+        err = base_error_sys(&why, errno, "send the signal to the holder of", pid_file);
     if (pidfd >= 0)
         (void)close(pidfd);
     if (err != 0)

@@ -30,7 +30,9 @@ int process_serve(const struct conf *conf, const char *version);
 int process_test(const struct conf *conf);
 
 /* noexd -s SIGNAL: stop, quit, reopen. Exit status. */
-int process_signal(const struct conf *conf, const char *name);
+int process_signal(const char *pid_file, const char *name);
+/* The same with the pid file's usual place, for when the configuration cannot be read any more. */
+int process_signal_by_prefix(const char *prefix, const char *name);
 
 /* noexd keygen [FILE]: 64 hex digits of getrandom, to FILE (made, 0600, never over an existing one) or standard output. Exit status. */
 int process_keygen(const char *file);

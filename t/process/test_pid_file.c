@@ -127,20 +127,19 @@ UNIT(pid_file, signals_reach_the_holder_of_the_lock)
     static const struct { const char *name; int number; } all[] = { { "stop", SIGTERM }, { "quit", SIGQUIT }, { "reopen", SIGUSR1 } };
     for (size_t i = 0; i < 3; i++) {
         struct holder h = { .path = testing_path("signal.pid") };
-        struct conf conf = { .pid_file = (char *)(uintptr_t)h.path };
         pid_t pid = start_holder(&h);
-        CU_ASSERT_EQUAL(process_signal(&conf, all[i].name), 0);
+        CU_ASSERT_EQUAL(process_signal(h.path, all[i].name), 0);
         CU_ASSERT_EQUAL(testing_wait(pid), all[i].number);
     }
 }
 
 UNIT(pid_file, a_signal_to_nobody_fails_and_an_unknown_one_is_wrong_usage)
 {
-    struct conf conf = { .pid_file = (char *)(uintptr_t)testing_path("nobody.pid") };
+    const char *path = testing_path("nobody.pid");
     /* Its complaints belong to standard error. */
     int kept = dup(2), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     (void)dup2(null, 2);
-    int none = process_signal(&conf, "stop"), unknown = process_signal(&conf, "dance");
+    int none = process_signal(path, "stop"), unknown = process_signal(path, "dance");
     (void)dup2(kept, 2);
     (void)close(kept), (void)close(null);
     CU_ASSERT_EQUAL(none, 1);
