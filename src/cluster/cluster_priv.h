@@ -38,13 +38,16 @@ static inline void timer_stop(struct cluster *c, struct timer *t) { timer_arm(c,
 
 /* ---------------------------------------------------------------- strangers (guests.c) */
 
+enum { GUEST_REASONS = 4 };
+
 struct source {
     struct list all;                         /* of guests.sources, least recently used first */
     char text[CLUSTER_SOURCE_MAX];
     bool is_trusted;                         /* loopback */
     uint32_t unproved, proved;               /* connections from there that are open now */
     uint32_t penalty_ms;                     /* of the last bad proof; 0 = none */
-    uint64_t penalty_until_ns, quiet_until_ns;
+    uint64_t penalty_until_ns;
+    struct { uint64_t reason, quiet_until_ns; } said[GUEST_REASONS];     /* in the log: the hash of the text, not to be said again until then */
     uint32_t held;                           /* log lines held back */
 };
 struct guests { struct list sources; struct strtable *by_text; uint32_t count, unproved; };

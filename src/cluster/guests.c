@@ -161,15 +161,34 @@ guests_punish(struct cluster *c, struct source *s)
     s->penalty_until_ns = cluster_after_ms(c, s->penalty_ms);
 }
 
-/* A stranger can make us log: one line in 10 s for each address, ten lines a second for all of them. */
+/* Where to note that this is being said; -1 = it has been, or too much else has. */
+static int
+place_to_say(const struct cluster *c, const struct source *s, uint64_t reason)
+{
+    int place = -1;
+    for (int i = 0; i < GUEST_REASONS; i++) {
+        bool is_quiet = s->said[i].quiet_until_ns > c->now_ns;
+        if (is_quiet && s->said[i].reason == reason)
+            return -1;
+        if (!is_quiet)
+            place = i;
+    }
+    return place;
+}
+
+/* A stranger can make us log, and choose the reason: one line in 10 s for each address and reason, of at most four reasons; ten lines a
+ * second for all of them. */
 void
 guests_log(struct cluster *c, struct source *s, const char *text)
 {
-    if (s->quiet_until_ns > c->now_ns || !log_gate_pass(&c->log_gate, LINES_PER_SECOND)) {
+    uint64_t reason = table_hash(0, text, strlen(text));
+    int place = place_to_say(c, s, reason);
+    if (place < 0 || !log_gate_pass(&c->log_gate, LINES_PER_SECOND)) {
         s->held += s->held < UINT32_MAX;
         return;
     }
     log_warn("cluster: handshake refused source=%s held_back=%u reason=%s", s->text, s->held, text);
     s->held = 0;
-    s->quiet_until_ns = cluster_after_ms(c, LOG_EVERY_MS);
+    s->said[place].reason = reason;
+    s->said[place].quiet_until_ns = cluster_after_ms(c, LOG_EVERY_MS);
 }

@@ -4,6 +4,9 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <sys/mman.h>
 
 #include "base/base.h"
 #include "base/clock.h"
@@ -204,6 +207,59 @@ UNIT(strangers, torture8_12_13_14_unfit_hellos_are_refused_alike)
     size_t len = hs_hello_encode(&h, bytes);
     bytes[len] = 'x';                        /* a byte behind H1 */
     refused(net, bytes, len + 1);
+    end(net);
+}
+
+static int
+lines_of(int fd, const char *part)
+{
+    char text[8192];
+    ssize_t len = pread(fd, text, sizeof text - 1, 0);
+    int n = 0;
+    CU_ASSERT_FATAL(len >= 0 && len < (ssize_t)sizeof text - 1);
+    text[len] = '\0';
+    for (const char *at = text; (at = strstr(at, part)) != NULL; at++)
+        n++;
+    return n;
+}
+
+UNIT(strangers, each_reason_of_a_refusal_is_logged_once_in_ten_seconds_and_four_in_all)
+{
+    struct net *net = one();
+    struct hs_hello h;
+    uint8_t bytes[HS_MAX];
+    int fd = memfd_create("log", MFD_CLOEXEC), own = dup(log_fd());
+
+    CU_ASSERT_FATAL(fd >= 0 && own >= 0);
+    log_take_fd(dup(fd));
+    log_set_level(LOG_WARN);
+    for (int i = 0; i < 3; i++) {
+        h = hello(net);
+        h.secret_ids[0] = 8;
+        refused_hello(net, &h);
+        h = hello(net);
+        hs_cluster_tag("another", h.cluster_tag);
+        refused_hello(net, &h);
+    }
+    CU_ASSERT_EQUAL(lines_of(fd, "reason=unknown secret id"), 1);
+    CU_ASSERT_EQUAL(lines_of(fd, "reason=it is of another cluster"), 1);
+    CU_ASSERT_EQUAL(lines_of(fd, "handshake refused"), 2);
+    for (int type = 5; type < 15; type++) {  /* the text tells the type: ten reasons more */
+        h = hello(net);
+        size_t len = hs_hello_encode(&h, bytes);
+        bytes[4] = (uint8_t)type;
+        refused(net, bytes, len);
+    }
+    CU_ASSERT_EQUAL(lines_of(fd, "handshake refused"), 4);
+    net_run(net, 10000);
+    h = hello(net);
+    h.secret_ids[0] = 8;
+    refused_hello(net, &h);
+    CU_ASSERT_EQUAL(lines_of(fd, "reason=unknown secret id"), 2);
+    CU_ASSERT_EQUAL(lines_of(fd, "held_back=8 reason=unknown secret id"), 1);
+    log_set_level(LOG_ERROR);
+    log_take_fd(own);
+    (void)close(fd);
     end(net);
 }
 
