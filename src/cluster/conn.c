@@ -344,7 +344,9 @@ dial_lost(struct cluster *c, struct conn *conn)
 static enum conn_state
 refused_by_peer(struct cluster *c, struct conn *conn)
 {
-    membership_dial_ended(c, conn, NODES_CONNECTION_REFUSED, "refused during proof");
+    /* It closes in silence, whatever is wrong: only its own log can say. */
+    membership_dial_ended(c, conn, NODES_CONNECTION_REFUSED, "refused during proof remedy=\"compare secret, its id and the cluster name on "
+                          "both nodes; the other node's log has the reason\"");
     return CONN_ENDING;
 }
 

@@ -267,7 +267,7 @@ on_writable(evutil_socket_t fd, short what, void *arg)
     int err = 0;
     socklen_t len = sizeof err;
     if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0 || err != 0) {
-        log_debug("link: dial failed peer=%s error=\"%s\"", c->peer, strerror(err));
+        c->dial_error = err;
         dial_next(c);
         return;
     }
@@ -369,9 +369,10 @@ static void
 on_timer(void *arg)
 {
     struct conn *c = arg;
-    if (c->state == CONN_RESOLVING || c->state == CONN_CONNECTING)
+    if (c->state == CONN_RESOLVING || c->state == CONN_CONNECTING) {
+        log_info("link: dial failed peer=%s error=\"no %s in time\"", c->peer, c->state == CONN_RESOLVING ? "address" : "connection");
         connection_fail(c, NODES_CONNECTION_REFUSED);
-    else if (c->state == CONN_CLOSING)
+    } else if (c->state == CONN_CLOSING)
         closing_late(c);
     else if (c->state == CONN_FRAMES)
         watch(c);

@@ -34,7 +34,7 @@ connect_to(struct conn *c, const struct evutil_addrinfo *to)
     if (c->fd < 0 || setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0 ||
         setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout, sizeof user_timeout) != 0 ||
         (connect(c->fd, to->ai_addr, (socklen_t)to->ai_addrlen) != 0 && errno != EINPROGRESS)) {
-        log_debug("link: dial failed peer=%s error=\"%s\"", c->peer, strerror(errno));
+        c->dial_error = errno;
         return NX_ESYS;
     }
     c->state = CONN_CONNECTING;
@@ -66,6 +66,8 @@ dial_next(struct conn *c)
             return;
         leave_address(c);
     }
+    if (c->dial_error != 0)                  /* once for all addresses of the node; there is one dial in a back-off */
+        log_info("link: dial failed peer=%s error=\"%s\"", c->peer, strerror(c->dial_error));
     connection_fail(c, NODES_CONNECTION_REFUSED);
 }
 
@@ -84,7 +86,7 @@ on_resolved(int result, struct evutil_addrinfo *list, void *arg)
     }
     c->resolve = NULL;
     if (result != 0 || list == NULL)
-        log_debug("link: dial failed peer=%s error=\"%s\"", c->peer, evutil_gai_strerror(result));
+        log_info("link: dial failed peer=%s error=\"%s\"", c->peer, evutil_gai_strerror(result));
     c->addresses = c->address = list;
     dial_next(c);
 }

@@ -52,6 +52,7 @@ struct conn {
     struct event *read_event, *write_event;
     struct resolve *resolve;                       /* dialled: the question to the name servers, NULL = none is open */
     struct evutil_addrinfo *addresses, *address;   /* dialled: the answer, and the one to be tried next */
+    int dial_error;                                /* dialled: errno of the last address that did not work */
     bool is_writing, is_dialled;
     bool is_delayed;                               /* closing: not before the timer, written or not */
     bool is_shut;                                  /* closing: all is written, the peer's end is awaited */
