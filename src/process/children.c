@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "pipe/channel.h"
+#include "shm/behaviors.h"
 #include "shm/board.h"
 #include "shm/stats.h"
 
@@ -256,16 +257,40 @@ child_respawn(struct children *c, struct child_slot *child, uint64_t now_ns)
     log_info("master: respawned process=\"%s\" pid=%d generation=%" PRIu32, child->name, (int)child->pid, child->generation);
 }
 
+const char *
+children_server_text(const struct children *c, uint32_t behavior, uint64_t serial, char out[static CHILD_SERVER_TEXT])
+{
+    struct behaviors_entry e;
+    bool is_known = behaviors_get(shm_behaviors(c->base.shm), behavior, &e) == 0;
+    snprintf(out, CHILD_SERVER_TEXT, "%s#%" PRIu64, is_known ? e.name : "", serial);
+    return out;
+}
+
+/* What its page says of its last moment: read before the next life begins it anew. */
 static void
-log_death(struct children *c, const struct child_slot *child, int status)
+last_words(const struct children *c, const struct child_slot *child, int status, char *out, size_t size)
 {
     const struct stats *s = shm_stats(c->base.shm, child->slot);
+    char server[CHILD_SERVER_TEXT];
+    int used = 0;
+    out[0] = '\0';
+    /* Only a fatal signal of its own leaves a note: kill -9 does not. */
+    if (WIFSIGNALED(status) && stats_get(s, crash_signal) == (uint32_t)WTERMSIG(status))
+        used = snprintf(out, size, " address=0x%" PRIx64 " server=%s", stats_get(s, crash_address),
+                        children_server_text(c, stats_get(s, crash_behavior), stats_get(s, crash_serial), server));
+    if (child->kind == CHILD_WORKER && used >= 0 && (size_t)used < size)
+        snprintf(out + used, size - (size_t)used, " servers=%" PRIu64, stats_get(s, servers_live));
+}
+
+static void
+log_death(const struct children *c, const struct child_slot *child, int status)
+{
+    char more[CHILD_SERVER_TEXT + 96];
+    last_words(c, child, status, more, sizeof more);
     if (WIFSIGNALED(status))
-        log_error("master: process ended process=\"%s\" pid=%d signal=%d (%s) address=0x%" PRIx64 " server=%" PRIu64, child->name, (int)child->pid, WTERMSIG(status),
-                  strsignal(WTERMSIG(status)), stats_get(s, crash_signal) != 0 ? stats_get(s, crash_address) : 0,
-                  stats_get(s, crash_signal) != 0 ? stats_get(s, crash_serial) : 0);
+        log_error("master: process ended process=\"%s\" pid=%d signal=%d (%s)%s", child->name, (int)child->pid, WTERMSIG(status), strsignal(WTERMSIG(status)), more);
     else if (!c->is_stopping || WEXITSTATUS(status) != 0)
-        log_error("master: process ended process=\"%s\" pid=%d status=%d", child->name, (int)child->pid, WEXITSTATUS(status));
+        log_error("master: process ended process=\"%s\" pid=%d status=%d%s", child->name, (int)child->pid, WEXITSTATUS(status), more);
     else
         log_info("master: process ended process=\"%s\" pid=%d", child->name, (int)child->pid);
 }

@@ -79,6 +79,10 @@ void children_kill_late(struct children *c, enum child_kind kind);
 void children_kill_all(struct children *c);
 size_t children_alive_of(const struct children *c, enum child_kind kind);
 
+/* "counter#3": a server as log lines name it. The behavior is an index of the behavior table; "#3" when it has no name there. */
+enum { CHILD_SERVER_TEXT = 160 };
+const char *children_server_text(const struct children *c, uint32_t behavior, uint64_t serial, char out[static CHILD_SERVER_TEXT]);
+
 /* The reopened log to all. */
 void children_tell_log(struct children *c, int log_fd);
 

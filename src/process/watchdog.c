@@ -41,10 +41,10 @@ watch_progress(struct child_slot *child, uint64_t now_ns, int64_t handler_limit_
 
 /* SIGABRT, for the note and a core; SIGKILL if that does not end it. */
 static void
-end_stuck(struct child_slot *child, uint64_t now_ns, uint64_t serial, uint64_t ms)
+end_stuck(struct child_slot *child, uint64_t now_ns, const char *server, uint64_t ms)
 {
     if (child->aborted_ns == 0) {
-        log_error("master: handler over its limit process=\"%s\" server=%" PRIu64 " ms=%" PRIu64 ": ending the worker", child->name, serial, ms);
+        log_error("master: handler over its limit process=\"%s\" server=%s ms=%" PRIu64 ": ending the worker", child->name, server, ms);
         (void)pidfd_send_signal(child->pidfd, SIGABRT, NULL, 0);
         child->aborted_ns = now_ns;
     } else if (ms_since(child->aborted_ns, now_ns) >= ABORT_LIMIT_MS && !child->is_ending) {
@@ -54,8 +54,9 @@ end_stuck(struct child_slot *child, uint64_t now_ns, uint64_t serial, uint64_t m
 }
 
 static void
-watch_handler(struct child_slot *child, const struct stats *s, uint64_t now_ns, int64_t handler_limit_ms)
+watch_handler(const struct children *c, struct child_slot *child, uint64_t now_ns, int64_t handler_limit_ms)
 {
+    const struct stats *s = shm_stats(c->base.shm, child->slot);
     uint64_t count = stats_get(s, handler_count);
     if ((count & 1) == 0 || count != child->watched_handlers) {      /* even: no handler runs; another number: it got on */
         child->watched_handlers = count;
@@ -63,13 +64,15 @@ watch_handler(struct child_slot *child, const struct stats *s, uint64_t now_ns, 
         child->is_warned = false;
         return;
     }
-    uint64_t ms = ms_since(child->watched_since_ns, now_ns), serial = stats_get(s, handler_serial);
+    uint64_t ms = ms_since(child->watched_since_ns, now_ns);
+    char text[CHILD_SERVER_TEXT];
+    const char *server = children_server_text(c, stats_get(s, handler_behavior), stats_get(s, handler_serial), text);
     if (ms >= WATCHDOG_MS && !child->is_warned) {
-        log_warn("master: handler stuck process=\"%s\" server=%" PRIu64 " ms=%" PRIu64 " limit=%" PRId64, child->name, serial, ms, handler_limit_ms);
+        log_warn("master: handler stuck process=\"%s\" server=%s ms=%" PRIu64 " limit=%" PRId64, child->name, server, ms, handler_limit_ms);
         child->is_warned = true;
     }
     if (handler_limit_ms > 0 && ms >= (uint64_t)handler_limit_ms)
-        end_stuck(child, now_ns, serial, ms);
+        end_stuck(child, now_ns, server, ms);
 }
 
 void
@@ -81,6 +84,6 @@ children_watch(struct children *c, uint64_t now_ns, int64_t handler_limit_ms)
             continue;
         watch_progress(child, now_ns, handler_limit_ms);
         if (child->kind == CHILD_WORKER && child->state == CHILD_READY)
-            watch_handler(child, shm_stats(c->base.shm, child->slot), now_ns, handler_limit_ms);
+            watch_handler(c, child, now_ns, handler_limit_ms);
     }
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "shm/behaviors.h"
 #include "shm/stats.h"
 #include "testing.h"
 
@@ -161,6 +162,19 @@ UNIT(watchdog, M9_a_stuck_handler_is_named_and_ended_at_the_limit)
     CU_ASSERT_NOT_EQUAL(w.child->aborted_ns, 0);
     CU_ASSERT_TRUE(is_dead(&w, 10000));
     CU_ASSERT_EQUAL(watch_close(&w), 128 + SIGABRT);
+}
+
+UNIT(watchdog, a_server_is_named_by_its_behavior_and_serial)
+{
+    struct watch w;
+    char text[CHILD_SERVER_TEXT];
+    struct behaviors_entry e = { .name = "counter", .is_present = true };
+    uint32_t index;
+    watch_open(&w, wait_for_ever, NULL, CHILD_READY);
+    CU_ASSERT_EQUAL(behaviors_put(shm_behaviors(w.children.base.shm), &e, &index), 0);
+    CU_ASSERT_STRING_EQUAL(children_server_text(&w.children, index, 3, text), "counter#3");
+    CU_ASSERT_STRING_EQUAL(children_server_text(&w.children, UINT32_MAX, 3, text), "#3");      /* built in, or the note of a broken module */
+    (void)watch_close(&w);
 }
 
 UNIT(watchdog, one_that_blocks_SIGABRT_is_killed_5_s_later)
