@@ -281,7 +281,9 @@ process_serve(const struct conf *conf, const char *version)
         log_info("master: stopped: %s", why.text);
         launch_tell_ready(&m.launch, why.text);
     } else if (err != 0) {
-        log_error("master: not started: %s", why.text);
+        /* Another node of this configuration runs, and the log is its own: this is news for whoever has started us, not for it. */
+        if (err != NX_ECONFLICT || m.launch.pid_fd >= 0 || strcmp(conf->log_file, "stderr") == 0)
+            log_error("master: not started: %s", why.text);
         launch_tell_ready(&m.launch, why.text);
         m.status = 1;
     } else {
