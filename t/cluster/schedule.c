@@ -290,7 +290,7 @@ open_net(const struct schedule *s, FILE *trace)
         c->reconnect_max_ms = RECONNECT_MAX_MS;
         c->gossip_every = GOSSIP_EVERY;
         c->max_guests = c->max_guests_per_source = 4 * NET_NODES;
-        net->nodes[i].skew_ms = (int64_t)(net_random(net) % 2000) - 1000;
+        net->nodes[i].skew_ms = (int64_t)(net_random(net) % (2 * (uint64_t)s->skew_ms + 1)) - (int64_t)s->skew_ms;
         if (i > 0)
             net_seed(net, (int)i, (int)(net_random(net) % i));
     }

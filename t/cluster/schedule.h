@@ -55,6 +55,7 @@ struct schedule {
     uint64_t seed;                           /* of delays, nonces and jitter */
     unsigned nodes;
     uint32_t latency_us, jitter_us;
+    uint32_t skew_ms;                        /* wall clocks are up to so far off, ahead or behind */
     unsigned count;
     struct schedule_action actions[SCHEDULE_MAX];
 };

@@ -24,7 +24,7 @@ UNIT(schedules, each_action_means_something_in_each_state)
     log_set_level(LOG_ERROR);
     for (unsigned nodes = 1; nodes <= 3; nodes++) {
         for (unsigned first = 0; first < SCHEDULE_WHATS; first++) {
-            struct schedule s = { .seed = first, .nodes = nodes, .latency_us = 300, .jitter_us = 500 };
+            struct schedule s = { .seed = first, .nodes = nodes, .latency_us = 300, .jitter_us = 500, .skew_ms = 1000 };
             for (unsigned k = 0; k < 2 * SCHEDULE_WHATS; k++)
                 s.actions[s.count++] = (struct schedule_action){ .after_us = 50000, .what = (enum schedule_what)((first + k) % SCHEDULE_WHATS),
                                                                  .node = (uint8_t)(k % nodes), .other = (uint8_t)((k + 1) % nodes),
@@ -38,7 +38,7 @@ UNIT(schedules, each_action_means_something_in_each_state)
 /* app1 was away when app2 lost d to app3; when it returns, app2 has claimed d anew, and the older loss was passed over in silence. */
 UNIT(schedules, a_loss_is_told_to_who_was_away_also_if_the_loser_has_claimed_the_name_anew)
 {
-    static const struct schedule s = { .seed = 41302u, .nodes = 3, .latency_us = 1000, .jitter_us = 0, .count = 5, .actions = {
+    static const struct schedule s = { .seed = 41302u, .nodes = 3, .latency_us = 1000, .jitter_us = 0, .skew_ms = 999, .count = 5, .actions = {
         { .after_us = 100000, .what = SCHEDULE_FREEZE, .node = 0, .other = 1, .name = 1, .server = 2, .value = 0 },
         { .after_us = 4136057, .what = SCHEDULE_REGISTER, .node = 2, .other = 1, .name = 3, .server = 1, .value = 0 },
         { .after_us = 0, .what = SCHEDULE_REGISTER, .node = 1, .other = 0, .name = 3, .server = 3, .value = 0 },

@@ -114,7 +114,8 @@ plan_make(uint64_t seed, unsigned nodes, struct schedule *out)
     out->nodes = nodes != 0 ? nodes : drawn;
     out->latency_us = 1 + below(d, below(d, 2) == 0 ? 500 : 5000);
     out->jitter_us = below(d, 3) == 0 ? 0 : below(d, 20000);
-    out->count = 4 + below(d, 13) + 2 * out->nodes;
+    out->skew_ms = below(d, 2) == 0 ? 0 : below(d, 1500);       /* none: two register in the same millisecond */
+    out->count = 4 + below(d, 13) + (out->nodes <= 20 ? 2 : 1) * out->nodes;
     uint32_t allowed = below(d, 1u << BASE_COUNT(faults)), names = 1 + below(d, 6), servers = 1 + below(d, 8);
     bool has_drops = below(d, 16) == 0, is_up_first = below(d, 2) == 0;
     uint32_t faults_of_8 = 1 + below(d, 5), long_pause = below(d, 48) == 0 ? below(d, out->count) : UINT32_MAX;

@@ -145,6 +145,9 @@ simpler(struct schedule *s, struct effort *e)
     calm = *s;
     calm.latency_us = 1000;
     (void)try(s, &calm, e);
+    calm = *s;
+    calm.skew_ms = 0;
+    (void)try(s, &calm, e);
     for (unsigned i = 0; i < s->count; i++)
         (void)simpler_action(s, i, e);
 }
@@ -179,8 +182,8 @@ void
 shrink_print(const struct schedule *s, const char *wrong, FILE *out)
 {
     fprintf(out, "/* %s */\nUNIT(schedules, what_was_wrong)\n{\n", wrong);
-    fprintf(out, "    static const struct schedule s = { .seed = %lluu, .nodes = %u, .latency_us = %u, .jitter_us = %u, .count = %u, .actions = {\n",
-            (unsigned long long)s->seed, s->nodes, s->latency_us, s->jitter_us, s->count);
+    fprintf(out, "    static const struct schedule s = { .seed = %lluu, .nodes = %u, .latency_us = %u, .jitter_us = %u, .skew_ms = %u, .count = %u, .actions = {\n",
+            (unsigned long long)s->seed, s->nodes, s->latency_us, s->jitter_us, s->skew_ms, s->count);
     for (unsigned i = 0; i < s->count; i++)
         print_action(&s->actions[i], out);
     fprintf(out, "    } };\n    RUN(s);\n}\n");
