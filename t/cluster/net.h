@@ -5,8 +5,9 @@
  * latency, held back while two nodes are cut off from each other. Behind `proved` a (kind, body) of out.send travels as it is. Every event is checked as
  * it comes (a node is up and down in turn, a name is registered before it is unregistered, ...); broken rules are counted in `faults`.
  *
- *   net.c         queues, the clock, the next event            net_node.c    lives of nodes, their shared memory, cuts
- *   net_watch.c   what comes out of a cluster, and its checks  net_names.c   requests of processes, what their readers see
+ *   net.c         queues between nodes                         net_step.c    the clock, the next event
+ *   net_node.c    lives of nodes, their shared memory, cuts    net_names.c   requests of processes, what their readers see
+ *   net_watch.c   what comes out of a cluster, and its checks
  *   net_claims.c  a strict net: every claim ever made, and what may be told of it
  */
 #ifndef NOEXD_T_CLUSTER_NET_H

@@ -35,6 +35,11 @@ void net_fin(struct net *net, struct net_end *to);
 void net_due(struct net *net, struct net_end *end);          /* something about it has changed: when is it due? */
 void net_due_all(struct net *net);
 void net_tidy(struct net *net, struct net_wire *w);
+bool net_is_held_back(const struct net *net, const struct net_end *end);     /* cut off, or its process is stopped */
+void net_deliver(struct net *net, struct net_end *end);      /* the first of its queue */
+void net_close_now(struct net *net, struct net_end *end);
+
+/* The clock (net_step.c) */
 void net_tick(struct net *net, struct net_node *n);
 
 /* What comes out (net_watch.c) */
