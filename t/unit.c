@@ -9,8 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <CUnit/TestRun.h>
+
+enum { TEST_MAX_S = 400 };
 
 static struct unit_test *first, **last = &first;
 static const char *skipped;
@@ -35,6 +38,7 @@ on_start(const CU_pTest test, const CU_pSuite suite)
 {
     (void)test, (void)suite;
     skipped = NULL;
+    (void)alarm(TEST_MAX_S);             /* a test that hangs ends its program, and is an error, not a wait for ever */
 }
 
 static void
