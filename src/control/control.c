@@ -140,12 +140,7 @@ control_process_gone(struct control *c, uint16_t slot, uint32_t generation)
 {
     if (slot == SLOT_LINK) {
         control_events_link_gone(c);
-        /* Without it no node can be reached, and no answer of one can arrive. */
-        for (uint32_t i = 1; i < nodes_count(control_nodes(c)); i++) {
-            /* Sessions are compared in a circle: "this one or older" is one half of it, and these are both halves. */
-            calls_fail_node(c->config.calls, i, INT32_MAX);
-            calls_fail_node(c->config.calls, i, UINT32_MAX);
-        }
+        calls_fail_nodes(c->config.calls);      /* without it no node can be reached, and no answer of one can arrive */
     }
     calls_fail_process(c->config.calls, slot, generation);
 }
